@@ -1,7 +1,7 @@
 """Weights from elsewhere: the authors' two released files, and ImageNet weights for the encoder.
 
-Nothing here unpickles code: `.pth` files are read with `weights_only=True`. Every key and shape of a file is compared with
-the network before a single weight moves; what does not fit is refused as a whole, with a list of the first differences.
+Nothing here unpickles code: `.pth` files are read with `weights_only=True`. Every key and shape of a file is compared
+with the network before a single weight moves; what does not fit is refused whole, with a list of the first differences.
 """
 
 import re
@@ -56,7 +56,7 @@ _DECODER_KEYS: list[Rule] = [
     (r"^(decoder_layers\..*)\.fuse\.", r"\1.conv_cat."),
     (r"^decoder\.head\.", "decoder_layers.deconv.decoder.d0.conv5."),
 ]
-# Stored in every released decoder file and read by nothing (the layer's call was removed in the authors' second version).
+# Stored in every released decoder file and read by nothing: its call went away in the authors' second version.
 _UNUSED_LAYER = "decoder_layers.deconv.decoder.d0.conv4"
 
 
@@ -113,7 +113,8 @@ def load_imagenet(encoder: Encoder, source: Path | str | None = None) -> bool:
 
     Args:
         encoder: of width 1.
-        source: a local `.pth` file of torchvision's ResNet of the same backbone; None downloads ImageNet weights (about 90 MB, once).
+        source: a local `.pth` file of torchvision's ResNet of the same backbone; None downloads the ImageNet weights
+            (about 90 MB, once).
 
     Returns:
         Whether the weights were loaded. Without a network there is one warning, and the weights stay random.

@@ -163,8 +163,8 @@ def test_dual_attention_is_feature_times_channel_gate_times_spatial_gate(gates, 
     weights = channel_gate(b)
     assert weights.shape == (2, 8, 1, 1)
     assert spatial.shape == (2, 1, 6, 5)
-    assert ((0 < weights) & (weights < 1)).all()
-    assert ((0 < spatial) & (spatial < 1)).all()
+    assert ((weights > 0) & (weights < 1)).all()
+    assert ((spatial > 0) & (spatial < 1)).all()
     c = b * weights
     torch.testing.assert_close(a, c * spatial + (c if residual else 0))
 
