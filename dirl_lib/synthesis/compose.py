@@ -1,0 +1,102 @@
+"""Composites in the manner of iHarmony4: one region of a photograph takes on the colours of a region elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dirl_lib.synthesis.color_transfer import METHODS
+
+__all__ = ["TYPICAL_CHANGE", "VISIBLE_CHANGE", "change_strength", "choose_reference", "polygon_mask"]
+
+TYPICAL_CHANGE = 38.0
+"""Root of 1462, the mean foreground MSE of iHarmony4's test composites against their real images."""
+VISIBLE_CHANGE = 15.0
+"""A composite that changes less than this is thrown away: nobody, man or network, could find the region."""
+
+
+def polygon_mask(outline: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of which more than half lies inside a polygon.
+
+    Args:
+        outline: its corners (x, y) in pixels; (0, 0) is the outer corner of the first pixel, not the pixel's middle.
+        size: (height, width) of the image.
+
+    Returns:
+        bool, (H, W).
+
+    Raises:
+        ValueError: fewer than three corners, or a polygon that covers no pixel of the image.
+    """
+    from PIL import Image, ImageDraw
+
+    if len(outline) < 3:
+        raise ValueError(f"found an outline of {len(outline)} corners, expected at least 3")
+    height, width = size
+    fine = 8  # sub-pixels a side
+    canvas = Image.new("L", (width * fine, height * fine))
+    ImageDraw.Draw(canvas).polygon([(x * fine - 0.5, y * fine - 0.5) for x, y in outline], fill=255)
+    mask: NDArray[np.bool_] = np.asarray(canvas).reshape(height, fine, width, fine).mean(axis=(1, 3)) > 127.5
+    if not mask.any():
+        raise ValueError(f"found an outline that covers no pixel of {width}x{height}; are the corners (x, y)?")
+    return mask
+
+
+def change_strength(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], mask: NDArray[np.bool_] | None = None
+) -> float:
+    """How far the colours moved: root mean square over pixels and channels, in steps of 0 to 255.
+
+    Its square is the foreground MSE of the harmonization papers.
+
+    Args:
+        before: uint8, (H, W, 3), or (N, 3) without a mask.
+        after: of the same shape.
+        mask: bool, (H, W); None takes every pixel.
+    """
+    if mask is not None:
+        before, after = before[mask], after[mask]
+    return float(np.sqrt(np.mean((after.astype(np.float64) - before) ** 2)))
+
+
+def choose_reference(colors: NDArray[np.uint8], candidates: Sequence[NDArray[np.uint8]]) -> int:
+    """The reference whose colours give a change that is neither invisible nor wild, by each of the four methods.
+
+    iHarmony4 drew references at random and had people throw out composites that looked wrong. Here every candidate is
+    tried on some hundred colours, and the one wins whose four results lie closest to the change of a typical composite.
+
+    Args:
+        colors: uint8, (N, 3), the region.
+        candidates: one uint8 (M, 3) each.
+
+    Returns:
+        Index into `candidates`; the same for the same input.
+
+    Raises:
+        ValueError: no candidate, or each leaves the region almost as it was by one of the methods.
+    """
+    if not candidates:
+        raise ValueError("found no reference to choose from, expected at least one region of another scene")
+    region = _thinned(colors)
+    strengths = np.array([[_predicted_strength(region, _thinned(one), m) for m in METHODS] for one in candidates])
+    distance = np.abs(np.log(strengths.clip(1e-6) / TYPICAL_CHANGE)).max(axis=1)
+    distance[strengths.min(axis=1) < VISIBLE_CHANGE] = np.inf
+    if np.isinf(distance).all():
+        best = strengths.min(axis=1).max()
+        raise ValueError(
+            f"found no reference that changes the region by {VISIBLE_CHANGE:g} of 255 or more by every method "
+            f"(best: {best:.1f}); offer references of other colours"
+        )
+    return int(distance.argmin())
+
+
+def _thinned(colors: NDArray[np.uint8], keep: int = 300) -> NDArray[np.float64]:
+    thinned: NDArray[np.float64] = colors[:: max(1, len(colors) // keep)] / 255
+    return thinned
+
+
+def _predicted_strength(colors: NDArray[np.float64], reference: NDArray[np.float64], method: str) -> float:
+    moved = METHODS[method](colors, reference).clip(0, 1) - colors
+    return 255 * float(np.sqrt(np.mean(moved**2)))
