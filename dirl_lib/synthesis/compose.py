@@ -30,15 +30,20 @@ def polygon_mask(outline: Sequence[tuple[float, float]], size: tuple[int, int]) 
     Raises:
         ValueError: fewer than three corners, or a polygon that covers no pixel of the image.
     """
-    from PIL import Image, ImageDraw
-
     if len(outline) < 3:
         raise ValueError(f"found an outline of {len(outline)} corners, expected at least 3")
     height, width = size
     fine = 8  # sub-pixels a side
-    canvas = Image.new("L", (width * fine, height * fine))
-    ImageDraw.Draw(canvas).polygon([(x * fine - 0.5, y * fine - 0.5) for x, y in outline], fill=255)
-    mask: NDArray[np.bool_] = np.asarray(canvas).reshape(height, fine, width, fine).mean(axis=(1, 3)) > 127.5
+    middles = (np.arange(height * fine) + 0.5) / fine
+    # Walking along a row, each crossing of the outline turns outside into inside and back.
+    crossings = np.zeros((height * fine, width * fine + 1), dtype=np.uint8)
+    for (x0, y0), (x1, y1) in zip(outline, [*outline[1:], outline[0]], strict=True):
+        rows = np.flatnonzero((middles < y0) != (middles < y1))
+        if len(rows):
+            x = x0 + (middles[rows] - y0) * (x1 - x0) / (y1 - y0)
+            crossings[rows, np.ceil(x * fine - 0.5).clip(0, width * fine).astype(int)] ^= 1
+    inside = np.bitwise_xor.accumulate(crossings, axis=1)[:, :-1]
+    mask: NDArray[np.bool_] = inside.reshape(height, fine, width, fine).mean(axis=(1, 3)) > 0.5
     if not mask.any():
         raise ValueError(f"found an outline that covers no pixel of {width}x{height}; are the corners (x, y)?")
     return mask
