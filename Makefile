@@ -1,0 +1,46 @@
+# The course from a fresh machine: Python 3.11 or newer and make (GNU 3.81 or newer) are all it needs.
+
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help install run lab test check notebooks constraints clean
+
+help: ## show these lines
+	@echo "make <target>; another Python than python3: make run PYTHON=python3.12"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## make .venv with everything the course and its tests need
+
+# pyproject.toml and constraints.txt decide what is installed; nothing else makes this run again.
+$(INSTALLED): pyproject.toml constraints.txt tools/install.sh
+	@PYTHON="$(PYTHON)" sh tools/install.sh
+	@touch $(INSTALLED)
+
+run: $(INSTALLED) ## run every notebook and print the course to build/course/index.html
+	@$(PY) data_scripts/make_sample_data.py
+	@$(PY) tools/run_course.py
+
+lab: $(INSTALLED) ## open notebook 00 in JupyterLab
+	@$(PY) -m jupyter lab notebooks/00_*.ipynb
+
+test: check ## lint, types, unit tests, every notebook against its stored outputs
+	$(PY) -m pytest tests
+	DIRL_PROFILE=quick $(PY) -m pytest $(NBVAL) notebooks
+
+check: $(INSTALLED) ## lint and types only
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+notebooks: $(INSTALLED) ## run every notebook and store its outputs and time in notebooks/
+	@$(PY) tools/run_course.py --write
+
+constraints: $(INSTALLED) ## resolve the newest versions of everything into constraints.txt
+	@$(PY) -m uv pip compile --quiet --upgrade --universal --no-annotate --no-header --strip-extras \
+	  --extra dev pyproject.toml -o constraints.txt
+
+clean: ## remove pages and caches; .venv and data stay
+	rm -rf build .pytest_cache .ruff_cache notebooks/.ruff_cache .mypy_cache .hypothesis
+	find dirl_lib tests tools data_scripts notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The machinery of the course: reading, checking, running and printing the notebooks."""
