@@ -114,6 +114,10 @@ def setup(seed: int = 0) -> Environment:
 
     has_gpu = torch.cuda.is_available()
     profile = _profile(os.environ.get("DIRL_PROFILE", ""), has_gpu)
+    if profile == "quick":
+        # Networks this small gain nothing from more, and threads that wait for each other on a busy laptop make
+        # them many times slower. Besides, sums are then added up in the same order everywhere.
+        torch.set_num_threads(1)
     return Environment(
         seed=seed,
         device=torch.device("cuda" if has_gpu and profile == "full" else "cpu"),

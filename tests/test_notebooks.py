@@ -220,7 +220,8 @@ def test_with_its_solutions_a_notebook_says_correct_everywhere_and_draws_the_sto
         assert f"Exercise {exercise.number}: not attempted yet." in before, before
     first_exercise = min((exercise.stub for exercise in exercises), default=len(stored.cells))
     for old, new in list(zip(stored.cells, run.notebook.cells, strict=True))[:first_exercise]:
-        if old.cell_type == "code":
+        # What depends on the machine is exempt here as it is there: its conventions ask for a reason and keep it rare.
+        if old.cell_type == "code" and "nbval-ignore-output" not in old.metadata.get("tags", []):
             assert len(figures(old)) == len(figures(new)), old.id
             for stored_figure, fresh_figure in zip(figures(old), figures(new), strict=True):
                 difference = largest_difference(fresh_figure, stored_figure)
