@@ -48,7 +48,7 @@ class Encoder(nn.Module):
 
     Section 3.1 and Fig. 2, left column. ResNet34: C = 64, 128, 256, 512, 512. H and W are multiples of 16.
     Neither stem nor stage 1 shrinks the image, so r_1 has full resolution: a region's outline is not lost
-    before the first skip connection, at the price of 4 x the work of ResNet34 in every later stage.
+    before the first skip connection, at the price of 16 x the work of ResNet34 in stages 1 to 4.
 
     Args:
         backbone: "resnet34" (paper) or "resnet50" (an option of the released code).
