@@ -47,8 +47,8 @@ class Encoder(nn.Module):
     """Normalised image (B, 3, H, W) -> r_1..r_5; r_k is (B, C_k, H/2^(k-1), W/2^(k-1)), all values >= 0.
 
     Section 3.1 and Fig. 2, left column. ResNet34: C = 64, 128, 256, 512, 512. H and W are multiples of 16.
-    Neither stem nor stage 1 shrinks the image, so r_1 has full resolution: a region's outline is not lost
-    before the first skip connection, at the price of 16 x the work of ResNet34 in stages 1 to 4.
+    Neither stem nor stage 1 shrinks the image, so r_1 has full resolution and parts thinner than four pixels
+    are still in it; the price is 16 x the work of ResNet34 in stages 1 to 4.
 
     Args:
         backbone: "resnet34" (paper) or "resnet50" (an option of the released code).
