@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
-    from PIL import Image
 
 __all__ = ["Environment", "figure", "setup", "show_source", "table"]
 
@@ -151,7 +150,7 @@ def _colab_note() -> str:
 
 
 def figure(fig: Figure, caption: str) -> None:
-    """Show a figure once, as PNG, with its caption below and as its alternative text; then close it.
+    """Show a figure once, as PNG or JPEG, with its caption below and as its alternative text; then close it.
 
     Args:
         fig: any Matplotlib figure; drawn at 100 dpi.
@@ -166,9 +165,10 @@ def figure(fig: Figure, caption: str) -> None:
     if not caption:
         raise ValueError("nb.figure needs a caption: one sentence saying what the figure shows")
     width, height = (round(inches * DPI) for inches in fig.get_size_inches())
+    kind, data = _picture(fig)
     _show(
-        {"image/png": _png(fig), "text/plain": f"[figure, {width} x {height} pixels]"},
-        metadata={"image/png": {"alt": caption.replace("`", "")}},
+        {kind: data, "text/plain": f"[figure, {width} x {height} pixels]"},
+        metadata={kind: {"alt": caption.replace("`", "")}},
     )
     _show(
         {"text/html": f'<p class="dirl-caption"><em>{_inline_html(caption)}</em></p>', "text/plain": caption},
@@ -182,38 +182,20 @@ def _show(bundle: dict[str, str], metadata: dict[str, dict[str, str]] | None = N
     display(bundle, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
 
 
-def _png(fig: Figure) -> str:
-    """The figure as base64 PNG."""
+def _picture(fig: Figure) -> tuple[str, str]:
+    """Media type and base64 of a figure: an exact PNG, or a JPEG where that is smaller, as it is for photographs."""
     import base64
 
     from PIL import Image
 
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn, png, jpeg = io.BytesIO(), io.BytesIO(), io.BytesIO()
     fig.savefig(drawn, format="png", dpi=DPI)
-    _reduce_colours(Image.open(drawn).convert("RGB")).save(small, format="png", optimize=True)
-    return base64.b64encode(small.getvalue()).decode("ascii")
-
-
-def _reduce_colours(image: Image.Image) -> Image.Image:
-    """The same picture with a palette of at most 256 colours; exact where it has no more than these.
-
-    A palette makes a figure of photographs three times smaller than true colour, so that a notebook of a
-    dozen figures stays a file that one can mail. Dithering keeps the mean colour of every neighbourhood.
-    """
-    import numpy as np
-    from PIL import Image
-
-    if image.getcolors(256) is not None:
-        return image.quantize(256)
-    # An octree, because median cut gives rare colours up: the peak of an attention map, say.
-    chosen = image.quantize(255, method=Image.Quantize.FASTOCTREE).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*chosen, 255, 255, 255])
-    reduced = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-    # Pillow searches the nearest colour in steps of four, which greys the paper.
-    is_paper = (np.asarray(image) == 255).all(axis=2)
-    reduced.paste(len(chosen) // 3, mask=Image.fromarray(is_paper))
-    return reduced
+    image = Image.open(drawn).convert("RGB")
+    image.save(png, format="png", optimize=True)
+    image.save(jpeg, format="jpeg", quality=82, subsampling="4:2:0", optimize=True)
+    kinds = {"image/png": png.getvalue(), "image/jpeg": jpeg.getvalue()}
+    kind = min(kinds, key=lambda each: len(kinds[each]))
+    return kind, base64.b64encode(kinds[kind]).decode("ascii")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> None:

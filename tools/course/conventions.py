@@ -19,6 +19,7 @@ from course.notebooks import (
     ROOT,
     CourseError,
     exercise_cells,
+    picture_kind,
     read,
     solution_code,
     title_block,
@@ -43,7 +44,7 @@ env"""
 
 MAX_LINES = 30
 MAX_COLUMNS = 88
-MAX_BYTES = 400_000
+MAX_BYTES = 500_000
 EXEMPTING_TAGS = {"nbval-ignore-output", "nbval-skip"}
 """Tags that keep a cell from being compared."""
 KNOWN_TAGS = EXEMPTING_TAGS | {"exercise", "solution"}
@@ -224,18 +225,14 @@ def _outputs(notebook: NotebookNode, _path: Path) -> Iterator[str]:
             if output.get("name") == "stderr":
                 yield f"cell {cell.id}: something is written to stderr: {output.text.strip()[:60]!r}"
             if "image/svg+xml" in output.get("data", {}):
-                yield f"cell {cell.id}: an SVG figure; nb.figure stores PNG"
-            if "image/png" in output.get("data", {}) and not _alternative_text(output):
+                yield f"cell {cell.id}: an SVG figure; nb.figure stores PNG or JPEG"
+            if (kind := picture_kind(output)) and not str(output.metadata.get(kind, {}).get("alt", "")).strip():
                 yield f"cell {cell.id}: a figure without alternative text; show it by nb.figure"
             for text in _texts(output):
                 if local := LOCAL_PATH.search(text):
                     yield f"cell {cell.id}: the output names a path of one machine, {local[0]!r}"
                 if address := ADDRESS.search(text):
                     yield f"cell {cell.id}: the output holds an address that changes, {address[0]!r}"
-
-
-def _alternative_text(output: NotebookNode) -> str:
-    return str(output.get("metadata", {}).get("image/png", {}).get("alt", "")).strip()
 
 
 def _texts(output: NotebookNode) -> list[str]:

@@ -86,6 +86,11 @@ class TitleBlock:
     """Needs, Time, Data and Paper, Markdown."""
 
 
+def picture_kind(output: NotebookNode) -> str:
+    """The media type of the figure that an output holds, or nothing."""
+    return next((kind for kind in ("image/png", "image/jpeg") if kind in output.get("data", {})), "")
+
+
 def title_block(notebook: NotebookNode) -> TitleBlock:
     """Parse the first cell.
 

@@ -16,6 +16,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from course.formulas import FormulaError, to_mathml
+from course.notebooks import picture_kind
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,7 @@ def _outputs_html(outputs: list[NotebookNode]) -> str:
     parts, rest = [], list(outputs)
     while rest:
         output = rest.pop(0)
-        data = output.get("data", {})
-        if "image/png" in data:
+        if picture_kind(output):
             caption = ""
             if rest and 'class="dirl-caption"' in rest[0].get("data", {}).get("text/html", ""):
                 caption = rest.pop(0).data["text/html"]
@@ -156,11 +156,12 @@ def _outputs_html(outputs: list[NotebookNode]) -> str:
 
 
 def _figure(output: NotebookNode, caption: str) -> str:
-    alternative = html.escape(output.metadata.get("image/png", {}).get("alt", ""))
-    image = output.data["image/png"].replace("\n", "")
+    kind = picture_kind(output)
+    alternative = html.escape(output.metadata.get(kind, {}).get("alt", ""))
+    image = output.data[kind].replace("\n", "")
     words = re.sub(r"</?(?:p|em)\b[^>]*>", "", caption)
     below = f"<figcaption>{words}</figcaption>" if words else ""
-    return f'<figure><img alt="{alternative}" src="data:image/png;base64,{image}">{below}</figure>'
+    return f'<figure><img alt="{alternative}" src="data:{kind};base64,{image}">{below}</figure>'
 
 
 def _output_html(output: NotebookNode) -> str:
