@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from dirl_lib.data.sample import build_sample_data, default_root, read_index
+from dirl_lib.data.sample_build import is_current
 
 
 def main() -> int:
@@ -23,8 +24,11 @@ def main() -> int:
         default=default_root(),
         help="a new or empty folder, or one with an earlier build (default: %(default)s)",
     )
-    out = parser.parse_args().out
+    out: Path = parser.parse_args().out
     started = time.perf_counter()
+    if is_current(out):
+        print(f"the sample data is up to date: {out}")
+        return 0
     try:
         root = build_sample_data(out, progress=lambda line: print(line, flush=True))
     except (OSError, ValueError) as error:

@@ -189,7 +189,7 @@ def test_a_photograph_is_a_jpeg_that_nobody_can_tell_from_the_original(shown, pl
     photograph = np.pad(data.astronaut()[::2, ::2], ((20, 20), (20, 20), (0, 0)), constant_values=255)
     found, kind = _as_shown(plt, shown, photograph)
     assert kind == "image/jpeg"
-    assert np.abs(found - photograph).mean() < 3  # of 255
+    assert np.abs(found - photograph).mean() < 4  # of 255
     assert (found[:8] == 255).all()
 
 

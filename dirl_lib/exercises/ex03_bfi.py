@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,10 @@ def check_paths(answer: Mapping[str, Any]) -> str:
 
 
 def expect_path_lengths(level: str, given: object, expected: tuple[int, ...]) -> None:
-    if not isinstance(given, list | tuple) or not all(isinstance(length, int) for length in given):
-        raise Wrong(f"{level} should be a list of whole numbers, one length for each path.")
-    found = tuple(sorted(given))
+    try:
+        found = tuple(sorted(operator.index(length) for length in given))  # type: ignore[attr-defined]
+    except TypeError:
+        raise Wrong(f"{level} should be a list of whole numbers, one length for each path.") from None
     if found == expected:
         return
     if found == tuple(length - 1 for length in expected):
@@ -54,7 +56,10 @@ def expect_path_lengths(level: str, given: object, expected: tuple[int, ...]) ->
     elif found == tuple(sorted(set(found))) and len(found) < len(expected):
         advice = "A path is missing: in how many of up_{k-1}, up_k and up_{k+1} is this level heard?"
     elif level == "finer" and found == tuple(reversed(PATHS_OF_BFI_UP["coarser"])) * 3:
-        advice = "The stream is a chain: up_{k+1} hears of r_{k-1} through up_k, two units later."
+        advice = (
+            "Give the length of each path, not the number of paths; and the stream is a chain: up_{k+1} hears of "
+            "r_{k-1} through up_k, two units later."
+        )
     else:
         advice = "Write up_{k-1}, up_k and up_{k+1} in terms of r alone and count the units in front of this level."
     raise Wrong(f"{level}: found paths of {list(found)} units, which is not yet the list. {advice}")

@@ -28,14 +28,14 @@ ECA_CASES = [
         "kernel[2] * padded[c + 2]; the sigmoid of the scores is the answer.",
     ],
 )
-def check_eca(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
+def check_eca(answer: Callable[[Tensor, Tensor], Any]) -> str:
     import torch
 
     from dirl_lib.blocks.mda import ECAChannelGate
 
     for values, taps in ECA_CASES:
         means, kernel = torch.tensor(values), torch.tensor(taps)
-        given = answer(means.clone(), kernel.clone())
+        given = _as_tensor(answer(means.clone(), kernel.clone()))
         what = f"eca(means={values}, kernel={taps})"
         if not isinstance(given, torch.Tensor):
             raise Wrong(f"{what} should be a tensor with one weight a channel, it is a {type(given).__name__}.")
@@ -70,6 +70,19 @@ def _eca_slips(means: Tensor, kernel: Tensor) -> dict[str, Tensor]:
         "That is a softmax: the weights need not add up to 1, each channel is judged for itself.": score.softmax(0),
         "You return the gated means; asked for are the weights themselves.": means * torch.sigmoid(score),
     }
+
+
+def _as_tensor(given: Any) -> Any:
+    """A list or array of numbers as a tensor, since loops are as right as tensor code; anything else as it is."""
+    import numpy as np
+    import torch
+
+    if not isinstance(given, list | tuple | np.ndarray):
+        return given
+    try:
+        return torch.as_tensor(given, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        return given
 
 
 def _matching(given: Tensor, slips: dict[str, Tensor]) -> str:
@@ -177,11 +190,11 @@ def _rounded(weights: Tensor) -> str:
         "same for x with map.sum(dim=(1, 2)); the answer is the length of the difference of the two centres.",
     ],
 )
-def check_drift(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
+def check_drift(answer: Callable[[Tensor, Tensor], Any]) -> str:
     import torch
 
     for name, attention, mask in _drift_cases():
-        given = answer(attention.clone(), mask.clone())
+        given = _as_tensor(answer(attention.clone(), mask.clone()))
         if not isinstance(given, torch.Tensor) or tuple(given.shape) != (len(mask),):
             found = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
             raise Wrong(
@@ -231,6 +244,7 @@ def _centre(picture: Tensor) -> Tensor:
 
 def _drift_slips(attention: Tensor, mask: Tensor) -> dict[str, Tensor]:
     import torch
+    import torch.nn.functional as F
 
     def shifted(picture: Tensor) -> Tensor:
         return _centre(picture) - torch.tensor([0.5 / side for side in picture.shape[-2:]])
@@ -255,6 +269,7 @@ def _drift_slips(attention: Tensor, mask: Tensor) -> dict[str, Tensor]:
         return between
 
     difference = _centre(attention) - _centre(mask)
+    shrunk = F.interpolate(mask, size=attention.shape[-2:], mode="area")
     total = attention.sum(dim=(1, 2, 3))[:, None], mask.sum(dim=(1, 2, 3))[:, None]
     return {
         "Measure from the middle of a cell, (i + 0.5) / h: a coarse map has wide cells, and starting at their edge "
@@ -266,6 +281,8 @@ def _drift_slips(attention: Tensor, mask: Tensor) -> dict[str, Tensor]:
             brightest
         ),
         "Positions counted in cells differ between two resolutions; use fractions of the picture.": distance(in_cells),
+        "Resize neither map nor mask: shrinking moves the centre, and fractions of the picture can be compared "
+        "at any two resolutions.": (_centre(attention) - _centre(shrunk)).norm(dim=1),
         "Divide each weighted sum by the sum of its map; the weights of a mean add up to 1.": (
             _centre(attention) * total[0] - _centre(mask) * total[1]
         ).norm(dim=1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dirl_lib.exercises.checking import NotAttempted, Wrong, exercise, expect_close
@@ -190,7 +191,7 @@ def _levels(given: Any) -> set[int]:
     if isinstance(given, str | dict) or not isinstance(given, Iterable):
         raise Wrong(f"levels_heard should return a set of levels such as {{2, 3}}, it is a {type(given).__name__}.")
     levels = set(given)
-    if not all(isinstance(k, int) and not isinstance(k, bool) for k in levels):
+    if not all(isinstance(k, Integral) and not isinstance(k, bool) for k in levels):
         raise Wrong("the set should hold the numbers of the levels, such as {2, 3}, and nothing else.")
     return levels
 

@@ -34,7 +34,7 @@ def check_largest_p(answer: float) -> str:
         advice = "At this p SSIM is 0.1, and the loss is 0.9."
     elif p < 0 and abs(p + right) < 1e-6:
         advice = "The other root: a probability is not negative."
-    expect_close("p", p, right, hint=advice, rtol=1e-2, atol=0)
+    expect_close("p", p, right, hint=advice, rtol=2e-2, atol=0)  # 0.0033 is right, too
     return (
         "A third of one percent is still too much for an SSIM above 0.9: hence the clean backgrounds of such networks."
     )
@@ -142,7 +142,7 @@ def check_dice_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
         atol=1e-7,
     )
     _check_empty(answer)
-    return "It ranks single masks as IoU does, with a gentler slope; medical segmentation prefers it."
+    return "It ranks single masks as IoU does, but is steeper where little overlaps and gentler near the end."
 
 
 def _check_empty(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -155,8 +155,12 @@ def _check_empty(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         right = 0.0 if what == "is empty, too" else 1.0
         hint = "Where both are empty, the loss is 0 by definition." if right == 0 else "Only 0/0 needs a definition."
         expect_close(f"the loss where the mask is empty and the prediction {what},", loss, right, hint=hint)
-        if not loss.requires_grad:
-            raise Wrong("The loss does not reach the prediction: keep it a tensor, without .item() or float().")
+        if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+            raise Wrong(
+                f"The loss does not reach the prediction where the mask is empty and the prediction {what}: keep it a "
+                f"tensor, without .item() or float(), and let even an image that costs a constant 0 depend on its "
+                f"prediction, or backward() stops on a batch of such images."
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         if prediction.grad is None or not torch.isfinite(prediction.grad).all():
             raise Wrong(

@@ -68,8 +68,6 @@ def _judge_champion(prediction: object, mask: Tensor) -> None:
         raise Wrong(f"IoU is {iou:.3f}, expected 0: some pixels of the region are above 0.5.")
     if ap < 1:
         raise Wrong(f"AP is {ap:.3f}, expected 1: every pixel of the region must stand above every other pixel.")
-    if bool((prediction[mask == 1] == 0).any()):
-        raise Wrong("the prediction should not be 0 inside the region.")
 
 
 def _best_f1_cases() -> dict[str, tuple[Tensor, Tensor]]:

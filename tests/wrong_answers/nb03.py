@@ -86,6 +86,7 @@ WRONG = {
         ({"finer": [1, 2], "own": [1, 2], "coarser": [1]}, "A path is missing"),
         ({"finer": [1, 1, 1], "own": [1, 2], "coarser": [1]}, "chain"),
         ({"finer": 3, "own": 2, "coarser": 1}, "list of whole numbers"),
+        ({"finer": [3], "own": [2], "coarser": [1]}, "not the number of paths"),
         ([1, 2, 3], "dictionary"),
     ],
     "03.2": [

@@ -38,6 +38,11 @@ def drift_without_normalising(attention, mask):
     return (moments(attention) - moments(mask)).norm(dim=1)
 
 
+def drift_of_the_shrunk_mask(attention, mask):
+    shrunk = F.interpolate(mask, size=attention.shape[-2:], mode="area")
+    return (centre(attention) - centre(shrunk)).norm(dim=1)
+
+
 ABOVE_THE_MEAN = torch.eye(3) - 1 / 3
 
 WRONG = {
@@ -63,6 +68,7 @@ WRONG = {
     "04.3": [
         (lambda attention, mask: (centre(attention, 0) - centre(mask, 0)).norm(dim=1), "middle of a cell"),
         (drift_of_brightest, "brightest"),
+        (drift_of_the_shrunk_mask, "Resize neither"),
         (drift_without_normalising, "add up to 1"),
         (lambda attention, mask: (centre(attention) - centre(mask)).square().sum(1), "square root"),
         (lambda attention, mask: (centre(attention) - centre(mask)).abs().sum(1), "sum of the two differences"),

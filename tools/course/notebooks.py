@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,6 +200,8 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
         }
     )
     result.nbformat, result.nbformat_minor = 4, 5
+    # Whether two prints arrive as one message or as two depends on the moment.
+    CoalesceStreamsPreprocessor().preprocess(result, {})
     for cell in result.cells:
         cell.metadata = nbformat.from_dict(
             {key: cell.metadata[key] for key in sorted(KEPT_METADATA & set(cell.metadata))}
