@@ -146,7 +146,7 @@ def paper_losses(localization: Localization, mask: Tensor, *, attention_weight: 
     if localization.attention:
         losses["attention"] = attention_loss(localization.attention, mask)
         total = total + attention_weight * losses["attention"]
-    return losses | {"total": total}
+    return {**losses, "total": total}
 
 
 def released_losses(localization: Localization, mask: Tensor, *, attention_weight: float = 1.0) -> dict[str, Tensor]:
@@ -173,7 +173,7 @@ def released_losses(localization: Localization, mask: Tensor, *, attention_weigh
         for name, term in terms.items():
             losses[f"attention_{name}"] = torch.stack([term(a_k, mask) for a_k in enlarged]).sum()
             total = total + attention_weight * losses[f"attention_{name}"]
-    return losses | {"total": total}
+    return {**losses, "total": total}
 
 
 LOSSES: dict[str, Callable[[Localization, Tensor], dict[str, Tensor]]] = {
