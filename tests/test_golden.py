@@ -105,23 +105,23 @@ def test_features_of_every_stage_are_the_references(model, golden):
         answer = model.localize(torch.from_numpy(make_input(64)), return_features=True)
     for k in range(1, 6):
         r = answer.extras[f"r_{k}"]
-        np.testing.assert_allclose(r.mean(dim=(2, 3)).numpy().ravel(), golden[f"r{k}_chmean_64"].ravel(), atol=1e-4)
+        np.testing.assert_allclose(r.mean(dim=(2, 3)).numpy().ravel(), golden[f"r{k}_chmean_64"].ravel(), atol=1e-5)
         spread = r.std(dim=(2, 3), unbiased=False).numpy().ravel()
-        np.testing.assert_allclose(spread, golden[f"r{k}_chstd_64"].ravel(), atol=1e-4)
+        np.testing.assert_allclose(spread, golden[f"r{k}_chstd_64"].ravel(), atol=1e-5)
         for ours, name in (
             (r, "r"),
             (answer.extras[f"b_{k}"], "b"),
             (inside[f"ca{k}"], "ca"),
             (answer.extras[f"a_{k}"], "a"),
         ):
-            np.testing.assert_allclose(sample(ours), golden[f"{name}{k}_sample_64"], atol=1e-4, err_msg=f"{name}_{k}")
+            np.testing.assert_allclose(sample(ours), golden[f"{name}{k}_sample_64"], atol=1e-5, err_msg=f"{name}_{k}")
         np.testing.assert_allclose(answer.attention[k - 1][0, 0], golden[f"att_raw_{k}_64"].squeeze(), atol=1e-5)
     for j in (2, 1):
-        np.testing.assert_allclose(sample(inside[f"u{j}"]), golden[f"d{j}_up_sample_64"], atol=1e-4)
-        np.testing.assert_allclose(sample(inside[f"g{j}"]), golden[f"d{j}_bottom_sample_64"], atol=1e-4)
+        np.testing.assert_allclose(sample(inside[f"u{j}"]), golden[f"d{j}_up_sample_64"], atol=1e-5)
+        np.testing.assert_allclose(sample(inside[f"g{j}"]), golden[f"d{j}_bottom_sample_64"], atol=1e-5)
     # The authors' last block returns its logits and the up-sampled top stream in the places of the two streams.
-    np.testing.assert_allclose(sample(inside["logits"]), golden["d0_up_sample_64"], atol=1e-4)
-    np.testing.assert_allclose(sample(inside["head_in"]), golden["d0_bottom_sample_64"], atol=1e-4)
+    np.testing.assert_allclose(sample(inside["logits"]), golden["d0_up_sample_64"], atol=1e-5)
+    np.testing.assert_allclose(sample(inside["head_in"]), golden["d0_bottom_sample_64"], atol=1e-5)
 
 
 def test_a_batch_of_two_pictures_that_are_not_square(model, golden):
