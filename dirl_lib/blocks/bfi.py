@@ -7,21 +7,23 @@ three neighbouring levels, fine to coarse, and answers at the resolution of one 
 from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+T = TypeVar("T")
 Window = Sequence[Tensor]
 """r_{k-1}, r_k, r_{k+1}, fine to coarse, each half the size of the one before. Levels 1 and 5 lack one neighbour."""
 
 
-def window(features: Sequence[Tensor], k: int) -> tuple[Tensor, ...]:
-    """The levels that block k sees, k = 1..5: itself and its neighbours (Fig. 2).
+def window(levels: Sequence[T], k: int) -> tuple[T, ...]:
+    """What block k sees of something that there is of each level, k = 1, 2, ...: its own and its neighbours' (Fig. 2).
 
     Leftmost (k = 1): r_1, r_2. Middle: r_{k-1}, r_k, r_{k+1}. Rightmost (k = 5): r_4, r_5.
     """
-    return tuple(features[max(k - 2, 0) : k + 1])
+    return tuple(levels[max(k - 2, 0) : k + 1])
 
 
 class C(nn.Module):
@@ -173,8 +175,8 @@ class AIM(nn.Module):
 
     def __init__(self, channels: Sequence[int], own: int, out: int = 32) -> None:
         super().__init__()
-        levels = range(len(channels))
-        self.merge = nn.ModuleList(Aggregation(channels[max(i - 1, 0) : i + 2], min(i, 1), out) for i in levels)
+        levels = range(1, len(channels) + 1)
+        self.merge = nn.ModuleList(Aggregation(window(channels, i), min(i - 1, 1), out) for i in levels)
         self.mix = nn.ModuleList(C(out, out) for _ in levels)
         self.aggregation = Aggregation([out] * len(channels), own, out)
         self.shortcut = C(channels[own], out)
@@ -182,8 +184,8 @@ class AIM(nn.Module):
 
     def forward(self, features: Window) -> Tensor:
         z = [
-            mix(merge(features[max(i - 1, 0) : i + 2]))
-            for i, (merge, mix) in enumerate(zip(self.merge, self.mix, strict=True))
+            mix(merge(window(features, i)))
+            for i, (merge, mix) in enumerate(zip(self.merge, self.mix, strict=True), start=1)
         ]
         b_k: Tensor = self.aggregation(z) + self.shortcut(features[self.own])
         return b_k

@@ -182,9 +182,7 @@ def build_transition(kind: Transition, encoder_channels: Sequence[int], channels
     """Five blocks of one kind, each for its window of levels."""
     block = TRANSITIONS[kind]
     levels = range(1, 6)
-    return nn.ModuleList(
-        block(encoder_channels[max(k - 2, 0) : k + 1], own=min(k - 1, 1), out=channels) for k in levels
-    )
+    return nn.ModuleList(block(window(encoder_channels, k), own=min(k - 1, 1), out=channels) for k in levels)
 
 
 def build_refinement(kind: Refinement, channels: int) -> nn.ModuleList:
