@@ -23,10 +23,11 @@ class Sample(NamedTuple):
     """One composite with its ground truth."""
 
     name: str
-    """File stem of the composite, `<photo>_<mask>_<variant>`."""
+    """File stem of the composite; in iHarmony4 `<photo>_<mask>_<variant>`."""
     image: Tensor
     """The composite, (3, H, W), float32 in [0, 1], RGB."""
     mask: Tensor
     """(1, H, W), float32 in {0, 1}; 1 = inharmonious."""
     real: Tensor
-    """The untouched photograph, (3, H, W). DIRL never learns from it; people want to see it."""
+    """The untouched photograph, (3, H, W); (3, 0, 0) where a data set gives none. DIRL never learns from it, but people
+    want to see it."""
