@@ -1,0 +1,337 @@
+"""iHarmony4 (Cong et al., DoveNet, CVPR 2020): where its files are, what its names say, and the data set for training.
+
+    train = IHarmony4(root, "train", augment="released")
+    test = IHarmony4(root, "test", size=256)
+
+Everything goes by the names: `HCOCO/composite_images/c35030_434421_1.jpg` is variant 1 of the object 434421 in
+photograph c35030; its mask is `HCOCO/masks/c35030_434421.png`. Data of the same layout under other names works too,
+as `dirl data synthesize` makes it; only the comparison with the published numbers is iHarmony4's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from dirl_lib.data.dataset import MaskedPhotos
+from dirl_lib.data.folders import MaskedPhoto
+from dirl_lib.data.lists import inside, read_list
+from dirl_lib.data.splits import split_validation, unseen_photographs
+from dirl_lib.data.transforms import Resize
+
+__all__ = [
+    "PUBLISHED",
+    "SPLITS",
+    "SUBSETS",
+    "CompositeName",
+    "DataSetError",
+    "IHarmony4",
+    "Published",
+    "digest",
+    "find_subsets",
+    "official_name",
+    "parse_entry",
+    "read_split",
+]
+
+SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
+SPLITS = ("train", "val", "trainval", "test", "test_unseen", "all")
+LISTS_FOLDER = "dirl_lists"
+"""Where `dirl data check` writes lists inside the data set's folder, beside what was there before."""
+
+OFFICIAL = re.compile(
+    r"(HCOCO|HAdobe5k|HFlickr|Hday2night)/composite_images/([acfd][0-9]+(?:-[0-9]+)*)_([0-9]+)_([0-9]+)\.jpg"
+)
+
+
+class DataSetError(ValueError):
+    """A data set cannot be used. The message is one line: the folder, what is missing there, what to do."""
+
+
+class Published(NamedTuple):
+    """What is published about one list."""
+
+    counts: dict[str, int]
+    """Lines for each sub-dataset."""
+    digest: str | None
+    """SHA-256 of the lines in byte order, each with its line feed; None where nobody published the list."""
+
+
+PUBLISHED = {
+    "train": Published(dict(zip(SUBSETS, (38545, 19437, 7449, 311), strict=True)), None),
+    "test": Published(
+        dict(zip(SUBSETS, (4283, 2160, 828, 133), strict=True)),
+        "82cba0a7ce56d24592f85c69ed7dc01841087b472749cf437568874199ab9c55",
+    ),
+    "le50_train": Published(
+        dict(zip(SUBSETS, (38327, 18652, 6967, 309), strict=True)),
+        "127875894857ae6c6927241ce04c0a4f9a0b1db52910f42782b34c0e5037fc90",
+    ),
+    "le50_test": Published(
+        dict(zip(SUBSETS, (4256, 2065, 783, 133), strict=True)),
+        "75f35b7af1ec2cc56a813fc7a88b808f03c80c2a106abeb0712a5ed16e60ae12",
+    ),
+    "le50_test_unseen": Published(
+        dict(zip(SUBSETS, (2452, 2065, 767, 133), strict=True)),
+        "ea5a12ccf7321c06e81beb9267eeaa727e5942b39601b7e992c82033bda3289f",
+    ),
+}
+"""The official split, and the part of it whose region covers at most half of the picture, which DIRL uses."""
+
+
+class CompositeName(NamedTuple):
+    """One line of a list, taken apart."""
+
+    subset: str
+    photo: str
+    """The photograph, as "c35030"; several composites share one."""
+    mask: str
+    """The object in it, as "434421"."""
+    variant: str
+    """"1", "2", ...: which of the object's recolourings."""
+
+    @property
+    def stem(self) -> str:
+        """Name of the composite without folder and ending."""
+        return f"{self.photo}_{self.mask}_{self.variant}"
+
+    @property
+    def image_entry(self) -> str:
+        """Path of the composite below the data set's folder, as lists have it."""
+        return f"{self.subset}/composite_images/{self.stem}.jpg"
+
+    @property
+    def mask_entry(self) -> str:
+        return f"{self.subset}/masks/{self.photo}_{self.mask}.png"
+
+    @property
+    def real_entry(self) -> str:
+        return f"{self.subset}/real_images/{self.photo}.jpg"
+
+
+class IHarmony4(MaskedPhotos):
+    """The composites of one split as `Sample`s; `label` says whether it is the published list or a part of it.
+
+    Args:
+        root: the folder of the data set; its sub-datasets may lie some levels below.
+        split: "trainval" is the published `le50_train.txt`, all 64255; "val" a tenth of its photographs, "train" the
+            rest (VOC's names; the authors give no validation list, a `le50_val.txt` of yours is used). "test" is
+            `le50_test.txt`, all 7237; "test_unseen" those 5417 of them whose photograph is not in "trainval". "all" is
+            every composite of these lists, or, in a folder without a known split, every one of at most half of the
+            picture.
+        subsets: which sub-datasets; None takes those there are.
+        size: a square by the released rule, or a `Resize`.
+        augment: "released" for training; None resizes only.
+        cache: a store made by `dirl data prepare`.
+        seed: of the augmentation. The validation split has its own, fixed.
+        lists: where `dirl data check --out` put the lists; None looks in `root` and in its `dirl_lists`.
+        problems: None stops where listed files are missing; a list takes one line for each sub-dataset that lacks some,
+            and the rest is used, under the label of a subset.
+
+    Raises:
+        DataSetError: no sub-dataset below `root`, no lists, or listed files missing.
+        ListFileError: a list with a line that leads outside.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "val", "trainval", "test", "test_unseen", "all"],
+        *,
+        subsets: Sequence[str] | None = None,
+        size: int | Resize = 224,
+        augment: Literal["released"] | None = None,
+        cache: str | Path | None = None,
+        seed: int = 0,
+        lists: str | Path | None = None,
+        problems: list[str] | None = None,
+    ) -> None:
+        found = find_subsets(root)
+        chosen = list(found) if subsets is None else list(subsets)
+        absent = [name for name in chosen if name not in found]
+        if absent:
+            raise DataSetError(f"{root}: found no {', '.join(absent)}, only {', '.join(found)}; check the names")
+        names = [name for name in read_split(root, split, lists) if name.subset in chosen]
+        present = _present(found, names, problems)
+        if not present:
+            raise DataSetError(f"{root}: split {split!r} has no composite in {', '.join(chosen)}; check the folder")
+        super().__init__([record_of(found, name) for name in present], size, augment=augment, cache=cache, seed=seed)
+        self.split = split
+        self.names = present
+
+    @property
+    def label(self) -> str:
+        """How to call a result on these images: "le50_test, 7237 images", or "subset: HFlickr, 783 images"."""
+        published = {"trainval": "le50_train", "test": "le50_test", "test_unseen": "le50_test_unseen"}.get(self.split)
+        if published and digest(name.image_entry for name in self.names) == PUBLISHED[published].digest:
+            return f"{published}, {len(self)} images"
+        parts = {name.subset for name in self.names}
+        listed = ", ".join(sorted(parts, key=lambda part: (part not in SUBSETS, part)))
+        return f"subset: {listed}, split {self.split}, {len(self)} images"
+
+
+def parse_entry(entry: str) -> CompositeName:
+    """Take a line of a combined list apart, from the right: a photograph's own name may contain underscores.
+
+    Raises:
+        DataSetError: the line does not have the form `<sub>/composite_images/<photo>_<mask>_<variant>.jpg`.
+    """
+    parts = entry.split("/")
+    stem = parts[-1].rsplit(".", 1)[0].rsplit("_", 2)
+    if len(parts) != 3 or parts[1] != "composite_images" or not parts[2].endswith(".jpg") or len(stem) != 3:
+        raise DataSetError(f"{entry!r}: expected <sub-dataset>/composite_images/<photo>_<mask>_<variant>.jpg")
+    return CompositeName(parts[0], *stem)
+
+
+def official_name(entry: str) -> bool:
+    """Whether a line has the grammar that all 71492 lines of the published lists have.
+
+    The first letter of the photograph is the sub-dataset's: c, a, f, d.
+    """
+    match = OFFICIAL.fullmatch(entry)
+    return match is not None and match[2][0] == match[1][1].lower()
+
+
+def digest(entries: Iterable[str]) -> str:
+    """SHA-256 of the lines in byte order, each with its line feed; the same for any order of the list."""
+    return hashlib.sha256(b"".join(sorted(f"{entry}\n".encode() for entry in entries))).hexdigest()
+
+
+def find_subsets(root: str | Path) -> dict[str, Path]:
+    """The sub-datasets at `root`, at any level below, or around it: name -> folder with `composite_images` and `masks`.
+
+    iHarmony4's own four come first, in its order. Archives unpack under several names and with extra levels.
+
+    Raises:
+        DataSetError: there is none, one is misspelt, or one name stands at two places; the message says what to do.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataSetError(f"{root}: no such folder; name the one that holds HCOCO, HAdobe5k, HFlickr and Hday2night")
+    found: dict[str, Path] = {}
+    for folder in walk(root):
+        if _is_subset(folder):
+            if folder.name in found:
+                raise DataSetError(f"{root}: found {folder.name} twice, {found[folder.name]} and {folder}; keep one")
+            official = {name.lower(): name for name in SUBSETS}.get(folder.name.lower(), folder.name)
+            if official != folder.name:
+                raise DataSetError(f"{folder}: found the name {folder.name}, expected {official}; rename the folder")
+            found[folder.name] = folder
+    if not found:
+        raise DataSetError(f"{root}: {_advice(root)}")
+    return {name: found[name] for name in sorted(found, key=_official_order)}
+
+
+def read_split(root: str | Path, split: str, lists: str | Path | None = None) -> list[CompositeName]:
+    """The composites of a split, from the lists in `root` or those that `dirl data check` wrote there or in `lists`.
+
+    Raises:
+        DataSetError: no such split, or its list is not there; the message says what makes it.
+        ListFileError: a list with a line that cannot be used.
+    """
+    if split not in SPLITS:
+        raise DataSetError(f"found the split {split!r}, expected one of {', '.join(SPLITS)}")
+    root = Path(root).expanduser()
+    places = [root, root / LISTS_FOLDER] if lists is None else [Path(lists)]
+    if split == "all":
+        known = [stem for stem in ("le50_train", "le50_test") if any((p / f"{stem}.txt").is_file() for p in places)]
+        return [name for stem in known or ["le50_all"] for name in _read_names(places, stem)]
+    if split == "test":
+        return _read_names(places, "le50_test")
+    trainval = _read_names(places, "le50_train")
+    if split == "test_unseen":
+        return unseen_photographs(_read_names(places, "le50_test"), trainval)
+    if split == "trainval":
+        return trainval
+    if any((place / "le50_val.txt").is_file() for place in places):
+        val = _read_names(places, "le50_val")
+        held_out = set(val)
+        train = [name for name in trainval if name not in held_out]
+    else:
+        train, val = split_validation(trainval)
+    return val if split == "val" else train
+
+
+def record_of(subsets: dict[str, Path], name: CompositeName) -> MaskedPhoto:
+    """Where the files of a composite are."""
+    folder = subsets[name.subset]
+    image, mask, real = (entry.split("/", 1)[1] for entry in (name.image_entry, name.mask_entry, name.real_entry))
+    return MaskedPhoto(name.stem, folder / image, folder / mask, name.photo, real_path=folder / real)
+
+
+def _read_names(places: Sequence[Path], stem: str) -> list[CompositeName]:
+    for place in places:
+        if (place / f"{stem}.txt").is_file():
+            return [parse_entry(entry) for entry in read_list(place / f"{stem}.txt")]
+    looked = " or in ".join(str(place) for place in places)
+    raise DataSetError(f"found no {stem}.txt in {looked}; run  dirl data check {places[0]}  to make it")
+
+
+def _present(
+    subsets: dict[str, Path], names: Sequence[CompositeName], problems: list[str] | None
+) -> list[CompositeName]:
+    """The composites whose image and mask exist; all of them, or the rest after one line for each sub-dataset."""
+    present: set[CompositeName] = set()
+    for subset, folder in subsets.items():
+        wanted = [name for name in names if name.subset == subset]
+        images, masks = _listing(folder, "composite_images"), _listing(folder, "masks")
+        here = {name for name in wanted if f"{name.stem}.jpg" in images and f"{name.photo}_{name.mask}.png" in masks}
+        missing = [name.image_entry for name in wanted if name not in here]
+        if missing:
+            message = (
+                f"{folder}: {len(missing)} of {len(wanted)} listed composites or their masks are missing, "
+                f"the first: {', '.join(missing[:5])}; get the rest, or leave this sub-dataset out"
+            )
+            if problems is None:
+                raise DataSetError(message)
+            problems.append(message)
+        present |= here
+    return [name for name in names if name in present]
+
+
+def _listing(folder: Path, room: str) -> set[str]:
+    """The files in a folder, by one look: asking for 65,742 one by one takes minutes on a network disk."""
+    with os.scandir(folder / room) as entries:
+        files = {entry.name: entry.is_symlink() for entry in entries}
+    for name, is_link in files.items():
+        if is_link:
+            inside(folder, f"{room}/{name}")
+    return set(files)
+
+
+def walk(root: Path, depth: int = 4) -> Iterable[Path]:
+    """`root` and the folders below it, but not the insides of sub-datasets and hidden folders."""
+    yield root
+    if depth and not _is_subset(root):
+        for folder in sorted(root.iterdir()):
+            if not folder.name.startswith(".") and folder.is_dir():
+                yield from walk(folder, depth - 1)
+
+
+def _is_subset(folder: Path) -> bool:
+    return (folder / "composite_images").is_dir() and (folder / "masks").is_dir()
+
+
+def _official_order(name: str) -> tuple[int, str]:
+    return (SUBSETS.index(name) if name in SUBSETS else len(SUBSETS)), name
+
+
+def _advice(root: Path) -> str:
+    """What is wrong with a folder without sub-datasets: too deep, half there, or another folder altogether."""
+    for folder in (root, *root.resolve().parents[:2]):
+        if folder != root and _is_subset(folder):
+            return f"lies inside a sub-dataset; name the folder above, {folder.parent}"
+    half = [part for part in ("composite_images", "masks", "real_images") if (root / part).is_dir()]
+    if half:
+        return f"found {', '.join(half)} only, expected composite_images and masks; unpack the rest of the archive"
+    archives = [file.name for file in sorted(root.iterdir()) if file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz")]
+    if archives:
+        return f"found the archive {archives[0]}, not its folders; run  dirl data unpack {archives[0]} {root}"
+    return (
+        "found no sub-dataset, expected HCOCO, HAdobe5k, HFlickr or Hday2night with composite_images and masks; "
+        "docs/DATA.md says where to get them"
+    )
