@@ -119,9 +119,10 @@ def match_histograms(values: Colors, reference: Colors) -> Colors:
     """
     matched = np.empty_like(values)
     for k in range(values.shape[1]):
-        _, ranks, index = _ranks(values[:, k])
-        reference_levels, reference_ranks, _ = _ranks(reference[:, k])
-        matched[:, k] = np.interp(ranks, reference_ranks, reference_levels)[index]
+        _, index, counts = np.unique(values[:, k], return_inverse=True, return_counts=True)
+        # Without the inverse, which nobody needs of the reference, NumPy sorts several times as fast.
+        reference_levels, reference_counts = np.unique(reference[:, k], return_counts=True)
+        matched[:, k] = np.interp(_mid_ranks(counts), _mid_ranks(reference_counts), reference_levels)[index]
     return matched
 
 
@@ -178,22 +179,28 @@ def regrain(
     Returns:
         (H, W, 3), J inside the mask, the original outside.
     """
-    sides = ((1, 0), (-1, 0), (0, 1), (0, -1))
-    below, above, right, left = (_shifted(np.pad(original, ((1, 1), (1, 1), (0, 0)), "edge"), side) for side in sides)
-    steepness = np.sqrt(((below - above) ** 2 + (right - left) ** 2).sum(axis=2, keepdims=True))  # |grad I|
+    # Colours first, (3, H, W): weights that all three share are then applied along whole rows, which is much faster.
+    before, after = (np.ascontiguousarray(np.moveaxis(picture, 2, 0)) for picture in (original, recolored))
+    border, sides = ((0, 0), (1, 1), (1, 1)), ((1, 0), (-1, 0), (0, 1), (0, -1))
+    below, above, right, left = (_shifted(np.pad(before, border, "edge"), side) for side in sides)
+    steepness = np.sqrt(((below - above) ** 2 + (right - left) ** 2).sum(axis=0))  # |grad I|
     # Both weights as in Pitie's own program: from 5 of 256 grey levels on, an edge keeps the colours of T.
     psi = np.minimum(1, steepness * 256 / 5)
-    phi = np.pad(np.where(mask[..., None], 30 / (1 + 10 * steepness), 0), ((1, 1), (1, 1), (0, 0)))
+    phi = np.pad(np.where(mask, 30 / (1 + 10 * steepness), 0), border[1:])
     links = [_shifted(phi, side) for side in sides]
 
     total = np.maximum(psi + sum(links), 1e-12)  # the floor only keeps pixels outside from dividing by zero
-    wanted = np.where(mask[..., None], recolored - original, 0)
-    change = wanted
+    wanted = np.where(mask, after - before, 0)
+    pull = psi * wanted
+    padded = np.pad(wanted, border)  # the change D, with a border of zeros that stays
+    flow, share = np.empty_like(pull), np.empty_like(pull)
     for _ in range(iterations):
-        padded = np.pad(change, ((1, 1), (1, 1), (0, 0)))
-        flow = sum(link * _shifted(padded, side) for link, side in zip(links, sides, strict=True))
-        change = (psi * wanted + flow) / total
-    return np.where(mask[..., None], original + change, original)
+        flow.fill(0)
+        for link, side in zip(links, sides, strict=True):
+            flow += np.multiply(link, _shifted(padded, side), out=share)
+        flow += pull
+        np.divide(flow, total, out=padded[:, 1:-1, 1:-1])
+    return np.where(mask[..., None], original + np.moveaxis(padded[:, 1:-1, 1:-1], 0, 2), original)
 
 
 METHODS: dict[str, Callable[[Colors, Colors], Colors]] = {
@@ -283,13 +290,14 @@ def _principal_axes(colors: Colors) -> tuple[Colors, Colors]:
     return axes, np.sqrt(variance)
 
 
-def _ranks(values: Colors) -> tuple[Colors, Colors, NDArray[np.intp]]:
-    """The levels that occur, their mid-ranks in (0, 1), and where each value stands among the levels."""
-    levels, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return levels, (counts.cumsum() - counts / 2) / len(values), index
+def _mid_ranks(counts: NDArray[np.intp]) -> Colors:
+    """The mid-ranks in (0, 1) of levels that occur so many times each, from the lowest up."""
+    ends = counts.cumsum()
+    ranks: Colors = (ends - counts / 2) / ends[-1]
+    return ranks
 
 
 def _shifted(padded: Colors, side: tuple[int, int]) -> Colors:
-    """The neighbour of each pixel on one side, from an array with a border of one."""
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    return padded[1 + side[0] : 1 + side[0] + height, 1 + side[1] : 1 + side[1] + width]
+    """The neighbour of each pixel on one side, from an array (..., H + 2, W + 2) with a border of one."""
+    height, width = padded.shape[-2] - 2, padded.shape[-1] - 2
+    return padded[..., 1 + side[0] : 1 + side[0] + height, 1 + side[1] : 1 + side[1] + width]
