@@ -2,19 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from dirl_lib.synthesis.color_transfer import METHODS
+from dirl_lib.synthesis.color_transfer import METHODS, recolor
 
-__all__ = ["TYPICAL_CHANGE", "VISIBLE_CHANGE", "change_strength", "choose_reference", "polygon_mask"]
+__all__ = [
+    "AREAS",
+    "TYPICAL_CHANGE",
+    "VISIBLE_CHANGE",
+    "WILD_CHANGE",
+    "Drawn",
+    "change_strength",
+    "choose_reference",
+    "draw_composite",
+    "polygon_mask",
+]
 
 TYPICAL_CHANGE = 38.0
 """Root of 1462, the mean foreground MSE of iHarmony4's test composites against their real images."""
 VISIBLE_CHANGE = 15.0
 """A composite that changes less than this is thrown away: nobody, man or network, could find the region."""
+WILD_CHANGE = 80.0
+"""A composite that changes more is thrown away too, twice the typical: it is found without a sense of harmony."""
+AREAS = (0.01, 0.5)
+"""Part of the picture that a region covers: from HCOCO's smallest object to the 50 % rule."""
+
+
+class Drawn(NamedTuple):
+    """One composite and how it came about."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3)."""
+    strength: float
+    """`change_strength` inside the mask."""
+    reference: int
+    """Which of the references gave the colours."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the change is neither invisible nor wild."""
+        return VISIBLE_CHANGE <= self.strength <= WILD_CHANGE
+
+
+def draw_composite(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    references: Iterable[NDArray[np.uint8]],
+    method: str,
+    rng: np.random.Generator | None = None,
+) -> Drawn:
+    """Recolour a region with the first reference that changes it visibly and not wildly.
+
+    So iHarmony4 was made: references drawn at random, and what came out badly thrown away (there by classifiers and
+    by people, here by the size of the change alone).
+
+    Args:
+        image: uint8, (H, W, 3).
+        mask: bool, (H, W); the region.
+        references: one uint8 (M, 3) each, in the order in which they are tried; read no further than needed.
+        method: a key of `METHODS`.
+        rng: chooses the frames of "idt".
+
+    Returns:
+        The first composite that fits; where none does, the one whose change is nearest to a typical one.
+
+    Raises:
+        ValueError: no reference at all, or what `recolor` refuses.
+    """
+    best: Drawn | None = None
+    for number, reference in enumerate(references):
+        pixels = recolor(image, mask, reference, method, rng)
+        drawn = Drawn(pixels, change_strength(image, pixels, mask), number)
+        if drawn.fits:
+            return drawn
+        if best is None or _distance(drawn.strength) < _distance(best.strength):
+            best = drawn
+    if best is None:
+        raise ValueError("found no reference to draw from, expected at least one region of another photograph")
+    return best
 
 
 def polygon_mask(outline: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -86,7 +155,7 @@ def choose_reference(colors: NDArray[np.uint8], candidates: Sequence[NDArray[np.
         raise ValueError("found no reference to choose from, expected at least one region of another scene")
     region = _thinned(colors)
     strengths = np.array([[_predicted_strength(region, _thinned(one), m) for m in METHODS] for one in candidates])
-    distance = np.abs(np.log(strengths.clip(1e-6) / TYPICAL_CHANGE)).max(axis=1)
+    distance = _distance(strengths).max(axis=1)
     distance[strengths.min(axis=1) < VISIBLE_CHANGE] = np.inf
     if np.isinf(distance).all():
         best = strengths.min(axis=1).max()
@@ -95,6 +164,12 @@ def choose_reference(colors: NDArray[np.uint8], candidates: Sequence[NDArray[np.
             f"(best: {best:.1f}); offer references of other colours"
         )
     return int(distance.argmin())
+
+
+def _distance(strength: ArrayLike) -> NDArray[np.float64]:
+    """How far changes lie from a typical one: half as strong is as far as twice as strong."""
+    distance: NDArray[np.float64] = np.abs(np.log(np.clip(strength, 1e-6, None) / TYPICAL_CHANGE))
+    return distance
 
 
 def _thinned(colors: NDArray[np.uint8], keep: int = 300) -> NDArray[np.float64]:

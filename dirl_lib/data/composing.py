@@ -1,0 +1,129 @@
+"""Composites on the fly: an endless stream of new ones from photographs with masks.
+
+scenes = ComposedScenes(read_table("index.csv", kind="natural", split="train"), size=224)
+scenes[0]                     # photograph 0 recoloured as in epoch 0
+scenes[len(scenes)]           # photograph 0 again, another crop, other colours: epoch 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dirl_lib.data.cache import PreparedStore
+from dirl_lib.data.dataset import read_pair
+from dirl_lib.data.folders import MaskedPhoto
+from dirl_lib.data.references import References
+from dirl_lib.data.transforms import ReleasedAugmentation, Resize, item_seed, seeded
+from dirl_lib.images import read_soft_mask
+from dirl_lib.synthesis.color_transfer import METHODS
+from dirl_lib.synthesis.compose import AREAS, draw_composite
+from dirl_lib.types import Sample
+
+__all__ = ["ComposedScenes"]
+
+TRIES = 6
+"""References tried for one composite. Where none changes the region visibly, the one nearest to that is kept."""
+REFERENCE_COLORS = 4096
+"""So many colours stand for a reference: enough for its distribution, and quick to sort."""
+
+
+class ComposedScenes(Dataset[Sample]):
+    """Photographs with one region recoloured, another way in each epoch; item i of epoch e is `e * len + i`.
+
+    Each item draws a crop and a flip (released), one of the four colour transfers, and a reference (`References`). It
+    depends on seed and index alone: whichever worker makes it, and in whatever order, it is the same.
+
+    Args:
+        photos: records of untouched photographs; read once here for their masks, about a millisecond each. Regions
+            outside 1 to 50 % of the picture are left out, and stand in `refused`.
+        size: pixels of a side.
+        seed: of everything that is drawn.
+        cache: a store of these photographs, made with `--keep-aspect`. Without one, each process keeps what it has
+            decoded in memory: 200 kB a photograph at 256 pixels.
+
+    Raises:
+        ValueError: no usable region, or all in one photograph.
+        ImageFileError: a mask that cannot be read; a bad photograph is found when it is first needed.
+    """
+
+    def __init__(
+        self, photos: Sequence[MaskedPhoto], size: int, *, seed: int = 0, cache: str | Path | None = None
+    ) -> None:
+        self.photos: list[MaskedPhoto] = []
+        self.refused: list[str] = []
+        for photo in photos:
+            area = float((read_soft_mask(photo.mask_path) > 127).mean())
+            if AREAS[0] <= area <= AREAS[1]:
+                self.photos.append(photo)
+            else:
+                self.refused.append(f"{photo.mask_path}: the region covers {area:.1%}, expected 1 to 50 %")
+        if not self.photos:
+            raise ValueError(f"found no usable region in {len(photos)} photographs, expected 1 to 50 % of the picture")
+        self.size = size
+        self.seed = seed
+        self._references = References(self.photos)
+        self._augment = ReleasedAugmentation(size)
+        self._resize = Resize(size, keep_aspect=True, antialias=True)
+        self._store = PreparedStore(cache) if cache is not None else None
+        if self._store is not None:
+            self._store.check_holds([photo.name for photo in self.photos], None)
+        self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> Sample:
+        """`Sample` with the composite (3, size, size), its mask, and as `real` the untouched photograph, cut alike.
+
+        Raises:
+            ImageFileError: a photograph cannot be read; the message names it.
+        """
+        if index < 0:
+            index += len(self)
+        number = index % len(self)
+        image, mask = self._pixels(number)
+        with seeded(item_seed(self.seed, index)):
+            real, region = self._augment(image, mask.to(torch.uint8) * 255)
+        rng = np.random.default_rng([self.seed, index])
+        composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
+        name = self.photos[number].name
+        return Sample(name, _unit(composite), region.float(), _unit(real))
+
+    def __getstate__(self) -> dict[str, object]:
+        # Each process decodes for itself: sending what one has decoded to the others would take as long.
+        return self.__dict__ | {"_decoded": {}}
+
+    def _recolored(self, real: Tensor, region: Tensor, number: int, rng: np.random.Generator) -> Tensor:
+        method = str(rng.choice(list(METHODS)))
+        chosen = self._references.draw(number, TRIES, rng)
+        drawn = draw_composite(
+            np.ascontiguousarray(real.permute(1, 2, 0).numpy()), region[0].numpy(), self._colors(chosen), method, rng
+        )
+        return torch.from_numpy(drawn.pixels).permute(2, 0, 1)
+
+    def _colors(self, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        for number in numbers:
+            image, mask = self._pixels(number)
+            colors = image[:, mask[0]].T.numpy()
+            if len(colors):  # resizing may lose a thin object
+                yield colors[:: -(-len(colors) // REFERENCE_COLORS)]
+
+    def _pixels(self, number: int) -> tuple[Tensor, Tensor]:
+        """uint8 (3, h, w) and bool (1, h, w), the shorter side about `size`."""
+        if self._store is not None:
+            return self._store[self.photos[number].name]
+        if number not in self._decoded:
+            pair = read_pair(self.photos[number], at_least=self._resize.decode_at_least)
+            self._decoded[number] = self._resize(*pair)
+        return self._decoded[number]
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.contiguous().float().div_(255)

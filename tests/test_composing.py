@@ -1,0 +1,131 @@
+"""Composites on the fly: endless, the same for the same index, whoever makes them."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from tiny_photos import make_photo, make_photos
+
+from dirl_lib.data.cache import prepare
+from dirl_lib.data.composing import ComposedScenes
+from dirl_lib.data.folders import read_table
+from dirl_lib.data.loading import make_loader
+from dirl_lib.data.transforms import Resize
+from dirl_lib.images import ImageFileError
+from dirl_lib.synthesis.compose import VISIBLE_CHANGE, WILD_CHANGE
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_photos(tmp_path / "photos", 12)
+
+
+@pytest.fixture
+def scenes(photos):
+    return ComposedScenes(photos, 48)
+
+
+def equal(one, other):
+    return one.name == other.name and all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+
+
+def test_a_sample_keeps_the_contract_and_differs_from_the_photograph_inside_the_mask_only(scenes):
+    for index in range(3 * len(scenes)):
+        sample = scenes[index]
+        assert sample.image.shape == sample.real.shape == (3, 48, 48)
+        assert sample.image.dtype == sample.mask.dtype == torch.float32
+        inside = sample.mask[0] > 0
+        assert torch.equal(sample.image[:, ~inside], sample.real[:, ~inside])
+        assert 0.01 < inside.float().mean() < 0.5
+        change = 255 * float((sample.image - sample.real)[:, inside].square().mean().sqrt())
+        assert VISIBLE_CHANGE - 5 < change < WILD_CHANGE + 30  # where no reference fits, the nearest is taken
+
+
+def test_epochs_never_repeat_and_an_index_always_does(scenes):
+    stream = [scenes[2 + epoch * len(scenes)] for epoch in range(8)]
+    assert {sample.name for sample in stream} == {"photo 2"}
+    for first in range(8):
+        assert equal(stream[first], scenes[2 + first * len(scenes)])
+        for second in range(first):
+            assert not torch.equal(stream[first].image, stream[second].image)
+    assert equal(scenes[-1], scenes[len(scenes) - 1])
+
+
+def test_another_seed_is_another_stream(photos, scenes):
+    assert not torch.equal(ComposedScenes(photos, 48, seed=1)[0].image, scenes[0].image)
+
+
+def test_0_and_2_workers_give_the_same_batches(scenes):
+    batches = {}
+    for workers in (0, 2):
+        loader = make_loader(scenes, 4, train=True, workers=workers, seed=1)
+        batches[workers] = [batch for _ in range(2) for batch in loader]
+    assert len(batches[0]) == 6
+    assert all(torch.equal(a.image, b.image) for a, b in zip(batches[0], batches[2], strict=True))
+    assert not torch.equal(batches[0][0].image, batches[0][3].image)
+
+
+def test_it_travels_to_other_processes_without_what_it_has_decoded(scenes):
+    expected, empty = scenes[3], len(pickle.dumps(ComposedScenes(scenes.photos, 48)))
+    assert len(pickle.dumps(scenes)) == empty
+    assert equal(pickle.loads(pickle.dumps(scenes))[3], expected)
+
+
+def test_no_global_generator_is_touched(scenes):
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002 - the very state in question
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    scenes[3]
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+    np.testing.assert_array_equal(before[2], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_a_photograph_is_decoded_once(scenes, photos):
+    first = [scenes[index] for index in range(len(scenes))]
+    for photo in photos:
+        photo.image_path.unlink()
+    assert equal(scenes[0], first[0])
+    assert scenes[len(scenes)].name == first[0].name
+
+
+def test_a_store_gives_the_same_stream(photos, scenes, tmp_path):
+    prepare(photos, tmp_path / "store", Resize(48, keep_aspect=True, antialias=True))
+    stored = ComposedScenes(photos, 48, cache=tmp_path / "store")
+    for index in range(20):
+        assert equal(stored[index], scenes[index])
+
+
+def test_regions_too_small_or_too_large_are_left_out_and_named(photos, tmp_path):
+    large = make_photo(tmp_path / "photos", 20, area=(slice(0, 60), slice(0, 96)))
+    scenes = ComposedScenes([*photos, large], 48)
+    assert len(scenes) == 12
+    assert scenes.refused == [f"{large.mask_path}: the region covers 93.8%, expected 1 to 50 %"]
+    with pytest.raises(ValueError, match="found no usable region in 1 photographs"):
+        ComposedScenes([large], 48)
+
+
+def test_a_bad_photograph_is_named(photos, scenes):
+    photos[5].image_path.write_bytes(b"<html>")
+    with pytest.raises(ImageFileError, match=r"photo 5\.png: found text"):
+        scenes[5]
+
+
+def test_about_half_are_flipped(scenes):
+    # A flip is seen in the mask: it stands left of the middle in every photograph.
+    centres = [float((scenes[i].mask[0].sum(0) * torch.arange(48)).sum() / scenes[i].mask.sum()) for i in range(60)]
+    left = sum(centre < 23.5 for centre in centres)
+    assert 15 < left < 45
+
+
+def test_real_photographs(shared):
+    scenes = ComposedScenes(read_table(shared / "coco_mini" / "index.csv", split="val"), 96)
+    changes = []
+    for index in range(24):
+        sample = scenes[index]
+        inside = sample.mask[0] > 0
+        changes.append(255 * float((sample.image - sample.real)[:, inside].square().mean().sqrt()))
+    assert VISIBLE_CHANGE < np.median(changes) < WILD_CHANGE

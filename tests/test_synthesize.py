@@ -1,0 +1,262 @@
+"""The recipe of composites: whose colours, how strong, the same bytes whatever happens on the way."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_photos import make_photo, make_photos
+
+from dirl_lib.data import synthesize as synthesis
+from dirl_lib.data.folders import MaskedPhoto, read_table
+from dirl_lib.data.iharmony4 import IHarmony4, read_split
+from dirl_lib.data.references import References
+from dirl_lib.data.synthesize import SynthesisError, synthesize
+from dirl_lib.images import ImageFileError, read_image, read_mask
+from dirl_lib.synthesis.color_transfer import METHODS
+from dirl_lib.synthesis.compose import VISIBLE_CHANGE, WILD_CHANGE, change_strength
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_photos(tmp_path / "photos", 12)
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def index(out):
+    with (out / "index.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_composite_keeps_the_recipe(photos, tmp_path):
+    report = synthesize(photos, tmp_path / "out")
+    rows = index(tmp_path / "out")
+    by_name = {photo.name: photo for photo in photos}
+    assert report.composites == len(rows) > 30
+    assert report.composites + sum(report.refused.values()) == 12 * 4
+    for row in rows:
+        source, reference = by_name[Path(row["image"]).stem], by_name[row["reference"]]
+        assert reference.photo != source.photo
+        assert reference.split == source.split
+        assert reference.category == source.category
+        assert row["same_class"] == "yes"
+        assert VISIBLE_CHANGE <= float(row["strength"]) <= WILD_CHANGE
+        assert float(row["area_fraction"]) == pytest.approx(30 * 40 / (64 * 96), abs=1e-4)
+        assert list(METHODS)[int(row["name"].rsplit("_", 1)[1]) - 1] == row["method"]
+
+
+def test_outside_the_mask_only_the_jpeg_changes_and_inside_the_colours(photos, tmp_path):
+    synthesize(photos, tmp_path / "out")
+    folder = tmp_path / "out" / "Synthetic"
+    for row in index(tmp_path / "out"):
+        photo, mask, _ = row["name"].split("_")
+        composite = read_image(folder / "composite_images" / f"{row['name']}.jpg")
+        real = read_image(folder / "real_images" / f"{photo}.jpg")
+        region = read_mask(folder / "masks" / f"{photo}_{mask}.png")
+        assert change_strength(real, composite, ~region) < 4
+        assert change_strength(real, composite, region) == pytest.approx(float(row["strength"]), abs=5)
+
+
+def test_the_result_is_a_data_set_whose_splits_are_the_photographs(photos, tmp_path):
+    val = [photo._replace(split="val") if photo.name in ("photo 0", "photo 2") else photo for photo in photos]
+    synthesize(val, tmp_path / "out")
+    splits = {split: {name.photo for name in read_split(tmp_path / "out", split)} for split in ("train", "val", "test")}
+    assert len(splits["val"]) == 2
+    assert not splits["train"] & splits["val"]
+    assert not (splits["train"] | splits["val"]) & splits["test"]
+    assert IHarmony4(tmp_path / "out", "train", size=32)[0].mask.any()
+
+
+def test_photographs_without_a_split_are_split_whole(tmp_path):
+    photos = [
+        photo._replace(split="", photo=f"scene {n // 2}") for n, photo in enumerate(make_photos(tmp_path / "p", 40))
+    ]
+    split = {photo.name: photo.split for photo in synthesis._with_splits(photos, 0)}
+    assert Counter(split.values()) == {"train": 36, "test": 4}
+    assert all(split[f"photo {n}"] == split[f"photo {n + 1}"] for n in range(0, 40, 2))
+    assert split != {photo.name: photo.split for photo in synthesis._with_splits(photos, 1)}
+
+
+def test_workers_and_order_have_no_part_in_it_and_the_seed_has(photos, tmp_path):
+    synthesize(photos, tmp_path / "one", workers=1)
+    synthesize(photos[::-1], tmp_path / "two", workers=2)
+    synthesize(photos, tmp_path / "other", seed=1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one") != contents(tmp_path / "other")
+
+
+@pytest.mark.parametrize("regions", [0, 1, 7])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(photos, tmp_path, monkeypatch, regions):
+    synthesize(photos, tmp_path / "whole")
+    calls = []
+    real = synthesis._compose_region
+
+    def counted(job):
+        calls.append(job[0])
+        if len(calls) == regions + 1:
+            raise KeyboardInterrupt
+        return real(job)
+
+    monkeypatch.setattr(synthesis, "_compose_region", counted)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(photos, tmp_path / "part")
+    with (tmp_path / "part" / "regions.jsonl").open("a") as log:
+        log.write('[5, {"rows": [{"na')  # as a kill in the middle of a line leaves it
+    seen = []
+    monkeypatch.setattr(synthesis, "_compose_region", lambda job: (seen.append(job[0]), real(job))[1])
+    synthesize(photos, tmp_path / "part")
+    assert contents(tmp_path / "part") == contents(tmp_path / "whole")
+    assert len(seen) == 12 - regions
+
+
+def test_a_killed_process_leaves_work_that_is_finished_later(photos, tmp_path):
+    synthesize(photos, tmp_path / "whole")
+    program = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from tiny_photos import make_photos
+from dirl_lib.data.synthesize import synthesize
+done = []
+synthesize(make_photos(Path({str(tmp_path / "photos")!r}), 12), {str(tmp_path / "killed")!r},
+           progress=lambda n: (done.append(n), len(done) > 4 and time.sleep(60)))
+"""
+    process = subprocess.Popen([sys.executable, "-c", program])
+    log = tmp_path / "killed" / "regions.jsonl"
+    try:
+        for _ in range(600):
+            if log.is_file() and log.read_text().count("\n") >= 3:
+                break
+            time.sleep(0.1)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "killed" / "index.csv").exists()
+    synthesize(photos, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_second_run_changes_nothing(photos, tmp_path):
+    first = synthesize(photos, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    assert synthesize(photos, tmp_path / "out") == first
+    assert contents(tmp_path / "out") == before
+
+
+def test_two_recipes_do_not_mix_and_other_files_are_left_alone(photos, tmp_path):
+    synthesize(photos, tmp_path / "out")
+    with pytest.raises(SynthesisError, match="holds composites of other seed, size; choose a new folder"):
+        synthesize(photos, tmp_path / "out", seed=5, size=40)
+    with pytest.raises(SynthesisError, match="holds composites of other sources"):
+        synthesize(photos[1:], tmp_path / "out")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("all my work")
+    with pytest.raises(SynthesisError, match="holds other files"):
+        synthesize(photos, tmp_path / "home")
+    assert contents(tmp_path / "home") == {"thesis.tex": b"all my work"}
+
+
+def test_bad_files_stop_or_are_counted_and_spoil_nothing_else(photos, tmp_path):
+    photos[4].image_path.write_bytes(b"")
+    with pytest.raises(ImageFileError, match=r"photo 4\.png: the file is empty"):
+        synthesize(photos, tmp_path / "out")
+    for _ in range(2):
+        problems = []
+        report = synthesize(photos, tmp_path / "out", problems=problems)
+        assert [line.split(": ")[0].rsplit("/")[-1] for line in problems] == ["photo 4.png"]
+        assert report.refused["regions with files that cannot be used"] == 1
+    with pytest.raises(SynthesisError, match="an earlier run left out bad files"):
+        synthesize(photos, tmp_path / "out")
+
+
+def test_regions_too_small_or_too_large_are_refused_and_counted(photos, tmp_path):
+    photos.append(make_photo(tmp_path / "photos", 20, area=(slice(0, 60), slice(0, 96))))
+    photos.append(make_photo(tmp_path / "photos", 22, area=(slice(0, 5), slice(0, 5))))
+    report = synthesize(photos, tmp_path / "out")
+    assert report.refused["regions outside 1% to 50% of the picture"] == 2
+    assert not {"photo 20.png", "photo 22.png"} & {row["image"] for row in index(tmp_path / "out")}
+    assert "left out: 2 regions outside 1% to 50%" in str(report)
+
+
+def test_a_size_is_the_longest_side_and_fewer_composites_use_different_methods(photos, tmp_path):
+    synthesize(photos, tmp_path / "out", size=48, per_region=2)
+    rows = index(tmp_path / "out")
+    assert read_image(tmp_path / "out" / "Synthetic" / "composite_images" / f"{rows[0]['name']}.jpg").shape == (
+        32,
+        48,
+        3,
+    )
+    pairs = Counter(row["image"] for row in rows)
+    assert max(pairs.values()) == 2
+    assert len({row["method"] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("name", ["a b", "-rf", "it's", 'quo"te', "ünïcode", "new\nline", "semi;colon,comma"])
+def test_hostile_file_names_come_through_and_reach_no_list(tmp_path, name):
+    photos = make_photos(tmp_path / "photos", 4)
+    for photo in photos:
+        photo.image_path.rename(tmp_path / f"{name} {photo.name}.png")
+    photos = [
+        photo._replace(name=f"{name} {photo.name}", image_path=tmp_path / f"{name} {photo.name}.png", split="train")
+        for photo in photos
+    ]
+    report = synthesize(photos, tmp_path / "out")
+    assert len(IHarmony4(tmp_path / "out", "all", size=32)) == report.composites > 0
+    assert index(tmp_path / "out")[0]["image"].startswith(name)
+
+
+@pytest.mark.parametrize(("options", "says"), [({"per_region": 0}, "per_region 0"), ({"size": 0}, "size 0")])
+def test_numbers_out_of_range_are_refused(photos, tmp_path, options, says):
+    with pytest.raises(SynthesisError, match=says):
+        synthesize(photos, tmp_path / "out", **options)
+
+
+def test_one_photograph_is_not_enough(photos, tmp_path):
+    with pytest.raises(ValueError, match="expected at least two"):
+        synthesize(photos[:1], tmp_path / "out")
+
+
+def record(number, *, photo=None, category="", split="train"):
+    path = Path(f"{number}.png")
+    return MaskedPhoto(str(number), path, path, photo or str(number), category, split)
+
+
+def test_references_prefer_the_class_then_any_then_training():
+    rng = np.random.default_rng(0)
+    photos = [
+        record(0, category="dog"),
+        record(1, category="dog", photo="0"),  # the same photograph
+        record(2, category="dog"),
+        record(3, category="cat"),
+        record(4, category="owl"),
+        record(5, category="dog", split="test"),
+    ]
+    references = References(photos)
+    assert references.draw(0, 9, rng) == [2]
+    assert set(references.draw(4, 9, rng)) == {0, 1, 2, 3}
+    assert set(references.draw(5, 9, rng)) == {0, 1, 2, 3, 4}  # alone in its split
+    assert len(references.draw(4, 2, rng)) == 2
+
+
+def test_training_never_takes_colours_from_another_split():
+    with pytest.raises(ValueError, match="the split 'train' has no other photograph"):
+        References([record(0), record(1, split="test")]).draw(0, 5, np.random.default_rng(0))
+
+
+def test_real_photographs_with_classes(shared, tmp_path):
+    photos = read_table(shared / "coco_mini" / "index.csv", split="test")[:20]
+    report = synthesize(photos, tmp_path / "out", size=160)
+    assert report.composites >= 60
+    rows = index(tmp_path / "out")
+    classes = {photo.name: photo.category for photo in photos}
+    assert all((classes[row["reference"]] == row["class"]) == (row["same_class"] == "yes") for row in rows)
+    assert {"yes", "no"} == {row["same_class"] for row in rows}
