@@ -10,8 +10,10 @@ from dirl_lib.synthesis.color_transfer import METHODS, recolor
 from dirl_lib.synthesis.compose import (
     TYPICAL_CHANGE,
     VISIBLE_CHANGE,
+    WILD_CHANGE,
     change_strength,
     choose_reference,
+    draw_composite,
     polygon_mask,
 )
 
@@ -104,3 +106,36 @@ def test_every_method_makes_a_visible_change_with_the_chosen_reference():
 def test_nothing_to_choose_from_is_an_error():
     with pytest.raises(ValueError, match="at least one region of another scene"):
         choose_reference(REGION, [])
+
+
+def drawn_from(*centers):
+    """Draw for a grey region; says also how many references were looked at."""
+    looked = []
+
+    def references():
+        for center in centers:
+            looked.append(center)
+            yield colors_around(center, 1)
+
+    image, everywhere = REGION.reshape(20, 25, 3), np.ones((20, 25), dtype=bool)
+    return draw_composite(image, everywhere, references(), "reinhard"), looked
+
+
+def test_the_first_reference_that_fits_is_taken_and_no_other_is_read():
+    drawn, looked = drawn_from(101, 245, 140, 150)
+    assert drawn.fits
+    assert (drawn.reference, looked) == (2, [101, 245, 140])
+    assert VISIBLE_CHANGE <= drawn.strength <= WILD_CHANGE
+    assert drawn.strength == change_strength(REGION, drawn.pixels.reshape(-1, 3))
+
+
+def test_where_none_fits_the_nearest_to_a_typical_change_is_kept_and_says_so():
+    drawn, looked = drawn_from(101, 245, 108, 250)
+    assert not drawn.fits
+    assert looked == [101, 245, 108, 250]
+    assert drawn.reference == 1  # about four times too strong; 108 is about five times too weak
+
+
+def test_no_reference_at_all_is_an_error():
+    with pytest.raises(ValueError, match="found no reference to draw from"):
+        drawn_from()
