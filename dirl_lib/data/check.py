@@ -385,7 +385,7 @@ def _write_lists(
     out: Path, official: dict[str, list[CompositeName]], kept: set[CompositeName], given_val: set[CompositeName]
 ) -> list[ListReport]:
     """The 50 % lists and those that follow from them, each compared with what is published."""
-    rule = "the 50 % rule on " + ("the composites found" if "all" in official else "the official lists")
+    rule = "the 50 % rule on " + ("the composites found" if "all" in official else "the lists in the folder")
     lists = {f"le50_{split}": [name for name in names if name in kept] for split, names in official.items()}
     sources = dict.fromkeys(lists, rule)
     if "le50_train" in lists and given_val:
