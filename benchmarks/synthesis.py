@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -58,7 +59,7 @@ def measure(photos: list[MaskedPhoto]) -> dict[str, dict[str, float]]:
     passes: dict[str, Callable[[], object]] = {reading: lambda: [read_and_resize(photo) for photo in photos]}
     for method in METHODS:
         for area in AREAS:
-            passes[f"{method}, {area:.0%}"] = lambda method=method, area=area: recolor_all(pictures, area, method)
+            passes[f"{method}, {area:.0%}"] = partial(recolor_all, pictures, area, method)
     seconds: dict[str, list[float]] = {name: [] for name in passes}
     for _ in range(REPEATS):
         for name, run in passes.items():

@@ -37,7 +37,13 @@ SHOWN = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input ends in one line on stderr and exit code 1, bad usage in exit code 2."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, more = parser.parse_known_args(arguments)
+    if hasattr(options, "sources") and not any(word.startswith("-") for word in more):
+        # argparse ends a list at the first option; the last of it is the target, wherever it stands.
+        named = [*options.sources, *map(Path, more)]
+        options.sources, options.out = named[:-1], named[-1]
+    elif more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     return run(options.run, options)
 
 
@@ -61,16 +67,17 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _command(data, "check", check_data_set, "look at every file of iHarmony4 and rebuild its lists")
     add_check_options(command)
+    command.add_argument("--workers", type=int, default=os.cpu_count(), help="files at a time (default: %(default)s)")
 
     command = _command(data, "prepare", _prepare, "resize every image once into a store that is read without decoding")
-    _add_sources(command, "STORE", "new folder for the store; an interrupted run goes on there")
-    command.add_argument("--split", default="all", help="of iHarmony4: train, val, trainval, test, ... (default: all)")
+    _add_sources(command, "STORE", "IHARMONY4")
+    command.add_argument("--split", help="of iHarmony4 (train, val, trainval, test, ...) or of a table (default: all)")
     command.add_argument("--lists", type=Path, help="of iHarmony4: where the check put them (default: ROOT/dirl_lists)")
     add_store_options(command)
 
     command = _command(data, "synthesize", _synthesize, "recolour masked objects of any photographs, as HCOCO was made")
-    _add_sources(command, "OUT", "new folder for the composites, in iHarmony4's layout")
-    command.add_argument("--kind", help="of a table: only the lines of this kind, as natural")
+    _add_sources(command, "OUT")
+    command.add_argument("--split", help="of a table: only these lines (default: all)")
     command.add_argument(
         "--per-region", type=int, default=4, metavar="N", help="composites of each object (default: 4)"
     )
@@ -96,15 +103,17 @@ def _command(
     return command
 
 
-def _add_sources(command: argparse.ArgumentParser, target: str, target_help: str) -> None:
+def _add_sources(command: argparse.ArgumentParser, target: str, *more: str) -> None:
+    ways = ["PHOTOS MASKS", "index.csv", *more]
+    command.usage = "\n       ".join(f"{command.prog} {way} {target} [options]" for way in ways)
     command.add_argument(
         "sources",
-        metavar="SOURCE",
+        metavar=target,
         nargs="+",
         type=Path,
-        help="a folder of photographs and one of masks; or a table, index.csv; or a folder in iHarmony4's layout",
+        help=f"after the sources, {target}: a new folder; an interrupted run goes on there",
     )
-    command.add_argument("out", metavar=target, type=Path, help=target_help)
+    command.add_argument("--kind", help="of a table: only the lines of this kind, as natural")
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -138,7 +147,7 @@ def check_data_set(options: argparse.Namespace) -> int:
         bar.update(done - bar.n)
 
     with bar:
-        report = check(options.root, options.lists, progress=progress)
+        report = check(options.root, options.lists, workers=options.workers, progress=progress)
     print("\n".join(report.lines()))
     print(f"lists and report.json: {options.lists or options.root / LISTS_FOLDER}")
     return 0 if report.clean else 1
@@ -160,7 +169,12 @@ def prepare_store(
 
 def _prepare(options: argparse.Namespace) -> int:
     problems: list[str] | None = [] if options.keep_going else None
-    records = _records(options.sources, problems, split=options.split, lists=options.lists)
+    if len(options.sources) == 1 and options.sources[0].suffix.lower() != ".csv":
+        _refuse_options(options, "kind")
+        records = iharmony4_records(options.sources[0], options.split or "all", options.lists, problems)
+    else:
+        _refuse_options(options, "lists")
+        records = _photographs(options, problems)
     return prepare_store(records, options, options.out, problems)
 
 
@@ -168,7 +182,7 @@ def _synthesize(options: argparse.Namespace) -> int:
     from dirl_lib.data.synthesize import synthesize
 
     problems: list[str] | None = [] if options.keep_going else None
-    photos = _records(options.sources, problems, kind=options.kind)
+    photos = _photographs(options, problems)
     with _bar("composing", len(photos)) as bar:
         report = synthesize(
             photos,
@@ -196,29 +210,35 @@ def iharmony4_records(root: Path, split: str, lists: Path | None, problems: list
     """The composites of a split of a folder in iHarmony4's layout."""
     from dirl_lib.data.iharmony4 import IHarmony4
 
-    return IHarmony4(root, split, lists=lists, problems=problems).records  # type: ignore[arg-type]
+    data = IHarmony4(root, split, lists=lists, problems=problems)  # type: ignore[arg-type]
+    print(data.label)
+    return data.records
 
 
-def _records(
-    sources: Sequence[Path],
-    problems: list[str] | None,
-    *,
-    kind: str | None = None,
-    split: str = "all",
-    lists: Path | None = None,
-) -> list[MaskedPhoto]:
-    """What the sources name: two folders, one table, or one folder in iHarmony4's layout."""
+def _photographs(options: argparse.Namespace, problems: list[str] | None) -> list[MaskedPhoto]:
+    """What the sources name: two folders, or one table."""
     from dirl_lib.data.folders import FolderError, pair_folders, read_table
 
-    match list(sources):
+    match options.sources:
         case [photos, masks]:
+            _refuse_options(options, "kind", "split")
             return pair_folders(photos, masks, problems=problems)
         case [table] if table.suffix.lower() == ".csv":
-            return read_table(table, kind=kind, split=None if split == "all" else split, problems=problems)
-        case [root]:
-            return iharmony4_records(root, split, lists, problems)
-        case _:
-            raise FolderError(f"found {len(sources)} sources, expected photographs and masks, or one table or folder")
+            return read_table(table, kind=options.kind, split=options.split, problems=problems)
+        case [folder]:
+            raise FolderError(
+                f"{folder}: found one folder, expected PHOTOS MASKS or a table; of a folder in iHarmony4's layout name "
+                "its real_images and masks, as composites must not be recoloured again"
+            )
+        case sources:
+            raise FolderError(f"found {len(sources)} sources, expected PHOTOS MASKS or one table, then a new folder")
+
+
+def _refuse_options(options: argparse.Namespace, *names: str) -> None:
+    """An option that a source has no use for is a mistake, and must not be passed over."""
+    for name in names:
+        if getattr(options, name, None) is not None:
+            raise ValueError(f"found --{name}, which these sources do not have; leave it out")
 
 
 def _bar(what: str, total: int | None = None) -> tqdm[object]:

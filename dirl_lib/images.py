@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
-import secrets
 import stat
 import struct
 import warnings
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from dirl_lib.files import write_in_one_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -393,17 +395,12 @@ def what_is_in(path: Path) -> str:
 def _save(path: Path, picture: Image.Image) -> None:
     if not path.parent.is_dir():
         raise ImageFileError(f"{printable(path)}: the folder {printable(path.parent)} does not exist; create it first")
-    # Beside the target, as os.replace is one step only within a file system; "xb" keeps the user's usual rights.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            if path.suffix.lower() == ".png":
-                picture.save(file, format="PNG")
-            else:
-                picture.save(file, format="JPEG", **JPEG_SETTINGS)
-        os.replace(part, path)  # noqa: PTH105 (the name says that an old file is replaced)
-    finally:
-        part.unlink(missing_ok=True)
+    encoded = io.BytesIO()
+    if path.suffix.lower() == ".png":
+        picture.save(encoded, format="PNG")
+    else:
+        picture.save(encoded, format="JPEG", **JPEG_SETTINGS)
+    write_in_one_step(path, encoded.getvalue())
 
 
 def _kind(array: NDArray[np.generic]) -> str:

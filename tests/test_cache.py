@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_iharmony4 import TRAIN, make_data_set, with_lists
+from tiny_iharmony4 import TRAIN, add_composite, make_data_set, with_lists
 
 from dirl_lib.data import cache
 from dirl_lib.data.cache import PreparedStore, StoreError, prepare
+from dirl_lib.data.folders import read_pair
 from dirl_lib.data.iharmony4 import IHarmony4
 from dirl_lib.data.loading import make_loader
 from dirl_lib.data.transforms import Resize
@@ -27,7 +28,7 @@ RESIZE = Resize(40)
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """Forty composites, and stores of eight to a file, so that there are several files to be killed between."""
-    monkeypatch.setattr(cache, "SHARD", 8)
+    monkeypatch.setattr(cache, "MOST_IN_A_SHARD", 8)
     return IHarmony4(with_lists(tmp_path / "data"), "trainval", size=RESIZE)
 
 
@@ -64,6 +65,7 @@ def test_an_interrupted_store_is_refused_then_finished_with_the_same_bytes(data,
 
     with pytest.raises(KeyboardInterrupt):
         prepare(data.records, tmp_path / "part", RESIZE, progress=stop)
+    assert len(list((tmp_path / "part").glob("shard-*"))) == finished
     with pytest.raises(StoreError, match=r"not finished; run  dirl data prepare  again"):
         PreparedStore(tmp_path / "part")
     (tmp_path / "part" / ".shard-00004.safetensors.part").write_bytes(b"half")
@@ -72,7 +74,7 @@ def test_an_interrupted_store_is_refused_then_finished_with_the_same_bytes(data,
     monkeypatch.setattr(Resize, "__call__", lambda self, *pair: (read.append(1), real(self, *pair))[1])
     prepare(data.records, tmp_path / "part", RESIZE)
     assert contents(tmp_path / "part") == contents(tmp_path / "whole")
-    assert len(read) == 40 - 8 * (finished + 1)
+    assert len(read) == 40 - 8 * finished
 
 
 def test_a_killed_process_leaves_a_store_that_is_finished_later(data, tmp_path):
@@ -84,9 +86,13 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from dirl_lib.data import cache
 from dirl_lib.data.iharmony4 import IHarmony4
 from dirl_lib.data.transforms import Resize
-cache.SHARD = 8
+cache.MOST_IN_A_SHARD = 8
 data = IHarmony4({str(tmp_path / "data")!r}, "trainval")
-cache.prepare(data.records, {str(tmp_path / "killed")!r}, Resize(40), progress=lambda n: time.sleep(60))
+done = []
+def slow(count):
+    done.append(count)
+    time.sleep(0 if len(done) < 12 else 60)
+cache.prepare(data.records, {str(tmp_path / "killed")!r}, Resize(40), progress=slow)
 """
     process = subprocess.Popen([sys.executable, "-c", program])
     try:
@@ -149,16 +155,55 @@ def test_a_damaged_index_and_a_newer_format_are_refused(data, tmp_path):
         PreparedStore(tmp_path / "nothing")
 
 
-def test_stores_of_another_recipe_or_of_changed_files_do_not_mix(data, tmp_path):
+def test_stores_of_another_recipe_or_other_names_do_not_mix(data, tmp_path):
     prepare(data.records, tmp_path / "store", RESIZE)
     with pytest.raises(StoreError, match="another recipe; choose a new folder"):
         prepare(data.records, tmp_path / "store", Resize(41))
-    with pytest.raises(StoreError, match="other files or of another recipe"):
+    with pytest.raises(StoreError, match="other names or of another recipe"):
         prepare(data.records[1:], tmp_path / "store", RESIZE)
-    with data.records[0].image_path.open("ab") as file:
-        file.write(b"\0")
-    with pytest.raises(StoreError, match="other files or of another recipe"):
-        prepare(data.records, tmp_path / "store", RESIZE)
+
+
+def test_a_store_of_other_files_under_the_same_names_is_refused(data, tmp_path):
+    prepare(data.records, tmp_path / "store", RESIZE)
+    other = with_lists(tmp_path / "other")
+    for entry in TRAIN:
+        add_composite(other, entry, fraction=0.3)
+    with pytest.raises(StoreError, match=r"the entry c0_1_1 was made of other files than .*other"):
+        IHarmony4(other, "trainval", size=RESIZE, cache=tmp_path / "store")
+
+
+def test_a_changed_file_is_prepared_again_and_nothing_else(data, tmp_path, monkeypatch):
+    prepare(data.records, tmp_path / "store", RESIZE)
+    image = data.records[9].image_path
+    content = bytearray(image.read_bytes())
+    content[-3] ^= 1  # of the same size
+    image.write_bytes(content)
+    read = []
+    real = Resize.__call__
+    monkeypatch.setattr(Resize, "__call__", lambda self, *pair: (read.append(1), real(self, *pair))[1])
+    prepare(data.records, tmp_path / "store", RESIZE)
+    assert len(read) == 8  # the images of its shard
+    assert torch.equal(
+        PreparedStore(tmp_path / "store")[data.records[9].name][0], data.resize(*read_pair(data.records[9]))[0]
+    )
+
+
+def test_a_store_may_travel_without_its_sources(data, tmp_path):
+    store = prepare(data.records, tmp_path / "store", RESIZE)
+    for record in data.records:
+        record.image_path.unlink()
+    store.check_holds(data.records, RESIZE)
+
+
+def test_no_records_two_of_one_name_and_a_claim_cut_short(data, tmp_path):
+    with pytest.raises(StoreError, match="found no records"):
+        prepare([], tmp_path / "store", RESIZE)
+    with pytest.raises(StoreError, match="two records of one name"):
+        prepare([*data.records, data.records[0]], tmp_path / "store", RESIZE)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".recipe.txt.0123abcd.part").write_text("12")
+    assert len(prepare(data.records, tmp_path / "store", RESIZE)) == 40
+    assert not list((tmp_path / "store").glob(".*"))
 
 
 def test_a_folder_with_other_things_is_left_alone(data, tmp_path):
@@ -180,12 +225,27 @@ def test_bad_files_stop_or_are_left_out_counted_and_remembered(data, tmp_path):
         assert len(store) == 39
         assert list(store.excluded) == [bad.name]
         assert problems == [store.excluded[bad.name]]
-    with pytest.raises(StoreError, match="left out 1 bad files"):
+    with pytest.raises(ImageFileError, match=bad.image_path.name):
         prepare(data.records, tmp_path / "store", RESIZE)
     with pytest.raises(
         StoreError, match=rf"1 of 40 images are not in this store, the first {bad.name} \(1 were left out"
     ):
         IHarmony4(tmp_path / "data", "trainval", size=RESIZE, cache=tmp_path / "store")
+    told = []
+    rest = IHarmony4(tmp_path / "data", "trainval", size=RESIZE, cache=tmp_path / "store", problems=told)
+    assert len(rest) == len(rest.names) == 39
+    assert told == problems
+    assert rest.label.startswith("subset: ")
+
+
+def test_a_mended_file_is_prepared_where_the_run_stopped(data, tmp_path):
+    bad = data.records[20]
+    whole = bad.image_path.read_bytes()
+    bad.image_path.write_bytes(whole[:400])
+    with pytest.raises(ImageFileError):
+        prepare(data.records, tmp_path / "store", RESIZE)
+    bad.image_path.write_bytes(whole)
+    assert bad.name in prepare(data.records, tmp_path / "store", RESIZE)
 
 
 def test_a_store_of_another_size_serves_crops_but_not_scores(data, tmp_path):

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_iharmony4 import SIZE, TEST, TRAIN, add_composite, make_data_set, with_lists
+from tiny_iharmony4 import SIZE, TEST, TRAIN, add_composite, make_data_set, region, with_lists
 
-from dirl_lib.data import check as checking
+from dirl_lib.data import measure
 from dirl_lib.data.check import check
-from dirl_lib.data.iharmony4 import PUBLISHED, DataSetError, Published, digest
+from dirl_lib.data.iharmony4 import PUBLISHED, SUBSETS, DataSetError, IHarmony4, Published, digest, read_split
+from dirl_lib.data.measure import Facts
 from dirl_lib.images import write_mask
 
 
@@ -69,8 +70,82 @@ def test_the_published_list_is_recognised_and_an_impostor_is_not(tmp_path, monke
     assert verdicts["le50_test"] == "the published list, line for line"
     assert verdicts["le50_train"].startswith("part of the published list: HCOCO 20 of 38,327, HAdobe5k 0 of 18,652")
     monkeypatch.setitem(PUBLISHED, "le50_test", Published(counts, digest(TEST[:2])))
+    report = check(root)
+    verdicts = {one.name: one.verdict for one in report.lists}
+    assert verdicts["le50_test"].startswith("NOT the published list, although the counts agree")
+    assert not report.clean
+    monkeypatch.setitem(PUBLISHED, "le50_test", Published({"HCOCO": 1, "HFlickr": 1}, digest(TEST[:2])))
     verdicts = {one.name: one.verdict for one in check(root).lists}
-    assert verdicts["le50_test"].startswith("NOT the published list")
+    assert verdicts["le50_test"].startswith("NOT the published list, there are too many: HCOCO 2 of 1")
+
+
+@pytest.mark.parametrize("place", ["Image_Harmonization_Dataset", "a/b"])
+def test_lists_are_found_beside_nested_sub_datasets(tmp_path, place):
+    root = make_data_set(tmp_path / place, TRAIN + TEST)
+    official(root, per_subset=False)
+    check(tmp_path)
+    assert [name.image_entry for name in read_split(tmp_path, "test")] == TEST
+    assert not (tmp_path / "dirl_lists" / "le50_all.txt").exists()
+
+
+def test_a_list_outside_the_folder_is_not_read(tmp_path):
+    root = make_data_set(tmp_path, TRAIN[:4])
+    (tmp_path / "HCOCO_train.txt").write_text("c0_1_1.jpg\n")
+    check(root / "HCOCO")
+    assert entries(root / "HCOCO" / "dirl_lists" / "le50_all.txt") == TRAIN[:4]
+
+
+def test_a_list_of_one_sub_dataset_leaves_the_others_to_the_list_of_all(tmp_path):
+    root = make_data_set(tmp_path, TRAIN + TEST)
+    official(root, per_subset=False)
+    (root / "HFlickr" / "HFlickr_train.txt").write_text("f0_1_1.jpg\n")
+    report = check(root)
+    assert (report.subsets["HCOCO"].listed, report.subsets["HFlickr"].listed) == (22, 2)
+    assert report.subsets["HFlickr"].unlisted == 19
+    assert "HFlickr: 19 composites stand in no list" in "\n".join(report.lines())
+
+
+def test_a_composite_in_both_splits_and_a_line_of_another_form_are_problems(tmp_path):
+    root = with_lists(tmp_path)
+    with (root / "le50_test.txt").open("a") as file:
+        file.write(f"{TRAIN[0]}\nreadme\n")
+    problems = check(root).subsets["HCOCO"].problems
+    assert [("train and in test" in one, "'readme'" in one) for one in problems] == [(False, True), (True, False)]
+
+
+def test_lists_of_an_earlier_run_do_not_stay_beside_todays(tmp_path):
+    root = make_data_set(tmp_path, TRAIN + TEST)
+    official(root, per_subset=False)
+    check(root)
+    for split in ("train", "test"):
+        (root / f"IHD_{split}.txt").unlink()
+    check(root)
+    assert sorted(file.name for file in (root / "dirl_lists").glob("*.txt")) == ["le50_all.txt"]
+
+
+def test_a_validation_list_of_yours_is_kept_and_trains_on_none_of_its_photographs(tmp_path):
+    root = with_lists(tmp_path)
+    (root / "le50_val.txt").write_text(f"{TRAIN[0]}\n")  # one of the two composites of photograph c0
+    check(root)
+    assert entries(root / "dirl_lists" / "le50_val.txt") == TRAIN[:1]
+    assert [name.image_entry for name in read_split(root, "val")] == TRAIN[:1]
+    assert "c0" not in {name.photo for name in read_split(root, "train")}
+
+
+def test_a_dangling_link_and_a_folder_that_may_not_be_read_do_not_stop_the_check(tmp_path):
+    root = with_lists(tmp_path)
+    (root / "HCOCO" / "masks" / "c0_1.png").unlink()
+    (root / "HCOCO" / "masks" / "c0_1.png").symlink_to(root / "HCOCO" / "masks" / "nothing.png")
+    (problem,) = check(root).subsets["HCOCO"].problems
+    assert "c0_1.png: cannot be opened" in problem
+
+
+def test_a_room_may_be_a_link_to_another_disk(tmp_path):
+    root = with_lists(tmp_path / "data")
+    (root / "HCOCO" / "masks").rename(tmp_path / "elsewhere")
+    (root / "HCOCO" / "masks").symlink_to(tmp_path / "elsewhere")
+    assert check(root).clean
+    assert IHarmony4(root, "test", size=32)[0].mask.any()
 
 
 def test_a_part_is_called_a_subset_and_what_is_absent_has_an_address(tmp_path):
@@ -84,9 +159,7 @@ def test_a_part_is_called_a_subset_and_what_is_absent_has_an_address(tmp_path):
 
 
 def test_all_four_and_both_lists_are_called_complete(tmp_path, monkeypatch):
-    lines = [
-        f"{subset}/composite_images/{letter}1_1_1.jpg" for subset, letter in zip(checking.SUBSETS, "cafd", strict=True)
-    ]
+    lines = [f"{subset}/composite_images/{letter}1_1_1.jpg" for subset, letter in zip(SUBSETS, "cafd", strict=True)]
     root = make_data_set(tmp_path, lines)
     for split in ("train", "test"):
         (root / f"IHD_{split}.txt").write_text("\n".join(lines))
@@ -113,7 +186,7 @@ DAMAGES = {
     "empty mask": ("mask", lambda file: write_mask(file, np.zeros(SIZE, dtype=bool)), "the mask is empty"),
     "turned mask": (
         "mask",
-        lambda file: write_mask(file, np.ones(SIZE[::-1], dtype=bool)),
+        lambda file: write_mask(file, region(0.2, SIZE[::-1])),
         "found a mask of 64x48 .*expected 48x64",
     ),
     "photo as mask": ("mask", lambda file: Image.new("RGB", SIZE[::-1], "red").save(file), "expected a grey mask"),
@@ -130,7 +203,30 @@ def test_every_damage_is_named_in_one_line_and_the_rest_goes_on(tmp_path, which,
     (problem,) = report.subsets["HCOCO"].problems
     assert "\n" not in problem
     assert re.search(says, problem)
-    assert entries(root / "dirl_lists" / "le50_all.txt") == TRAIN[2:5]
+    # What is broken stays listed: a mean over the list must not shrink with its files.
+    assert entries(root / "dirl_lists" / "le50_all.txt") == [
+        *([TRAIN[0]] if (root / TRAIN[0]).exists() else []),
+        *TRAIN[2:5],
+    ]
+
+
+def test_a_list_does_not_shrink_with_its_files_and_is_whole_when_they_are_mended(tmp_path):
+    root = make_data_set(tmp_path, TRAIN + TEST)
+    official(root, per_subset=False)
+    whole = (root / TEST[0]).read_bytes(), damaged(root, TEST[1])[1].read_bytes()
+    (root / TEST[0]).unlink()
+    damaged(root, TEST[1])[1].write_bytes(b"<html>")
+    assert not check(root).clean
+    assert entries(root / "dirl_lists" / "le50_test.txt") == TEST
+    with pytest.raises(DataSetError, match="1 of 2 listed composites or their masks are missing"):
+        IHarmony4(root, "test")
+    problems = []
+    assert len(IHarmony4(root, "test", problems=problems)) == 2
+    assert len(problems) == 1
+    (root / TEST[0]).write_bytes(whole[0])
+    damaged(root, TEST[1])[1].write_bytes(whole[1])
+    assert len(IHarmony4(root, "test")) == 3
+    assert check(root).clean
 
 
 def test_a_turned_photograph_fits_its_mask(tmp_path):
@@ -154,24 +250,32 @@ def test_missing_files_are_counted_by_sub_dataset(tmp_path):
     assert text.count("HCOCO/composite_images/") == 5
 
 
-def test_lines_that_lead_outside_are_problems_and_open_nothing(tmp_path):
+def test_lines_and_links_that_lead_outside_are_problems_and_open_nothing(tmp_path, monkeypatch):
     root = with_lists(tmp_path / "data")
     with (root / "le50_train.txt").open("a") as file:
         file.write("../secret.jpg\n/etc/passwd\nhttps://example.org/x.jpg\n")
+    opened = []
+    monkeypatch.setattr(measure, "_measure_composite", lambda path: (opened.append(path), Facts(48, 64, 0, False))[1])
+    monkeypatch.setattr(measure, "_measure_mask", lambda path: (opened.append(path), Facts(48, 64, 9, False))[1])
+    secret = tmp_path / "secret.png"
+    damaged(root, TRAIN[0])[1].rename(secret)
+    damaged(root, TRAIN[0])[1].symlink_to(secret)
     report = check(root)
-    assert len(report.subsets["HCOCO"].problems) == 3
+    assert len(report.subsets["HCOCO"].problems) == 4
+    assert len(opened) == 43 + 43 - 1
+    assert all(path.resolve().is_relative_to(root.resolve()) for path in opened)
 
 
 def test_a_second_run_measures_only_what_changed(tmp_path, monkeypatch):
     root = with_lists(tmp_path)
     first = check(root)
     seen = []
-    real = checking._measure_mask, checking._measure_composite
-    monkeypatch.setattr(checking, "_measure_mask", lambda path: (seen.append(path), real[0](path))[1])
-    monkeypatch.setattr(checking, "_measure_composite", lambda path: (seen.append(path), real[1](path))[1])
+    real = measure._measure_mask, measure._measure_composite
+    monkeypatch.setattr(measure, "_measure_mask", lambda path: (seen.append(path), real[0](path))[1])
+    monkeypatch.setattr(measure, "_measure_composite", lambda path: (seen.append(path), real[1](path))[1])
     add_composite(root, TEST[1], fraction=0.9)
     measurements = root / "dirl_lists" / "measurements.jsonl"
-    measurements.write_text(measurements.read_text()[:-20])  # as a kill in the middle of a line leaves it
+    measurements.write_text(measurements.read_text().rstrip()[:-20])  # as a kill in the middle of a line leaves it
     second = check(root)
     changed = set(damaged(root, TEST[1]))
     assert changed <= set(seen)

@@ -79,6 +79,7 @@ def last_line(text):
         (["prepare", "nowhere", "store"], "nowhere: no such folder"),
         (["prepare", "a", "b", "c", "store"], "found 3 sources"),
         (["prepare", "nothing.csv", "store"], "no such table"),
+        (["prepare", "store"], "found 0 sources"),
         (["synthesize", "photos", "masks", "out"], "photos: no such folder"),
         (["unpack", "nothing.zip", "out"], "nothing.zip"),
     ],
@@ -114,6 +115,31 @@ def test_the_script_checks_and_prepares_in_one_go(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "le50_train.txt: 40 composites" in done.stdout
     assert len(PreparedStore(tmp_path / "store")) == 43
+
+
+@pytest.mark.parametrize("command", ["check", "prepare", "synthesize", "unpack"])
+def test_every_command_has_help(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        run("data", command, "--help")
+    assert caught.value.code == 0
+    assert f"usage: dirl data {command}" in capsys.readouterr().out
+
+
+def test_the_target_may_stand_after_an_option(tmp_path, folder_pair):
+    assert run("data", "prepare", *folder_pair, "--size", 32, tmp_path / "store") == 0
+    assert len(PreparedStore(tmp_path / "store")) == 6
+
+
+def test_composites_are_not_recoloured_again(tmp_path, capsys):
+    root = with_lists(tmp_path / "data")
+    assert run("data", "synthesize", root, tmp_path / "out") == 1
+    assert "name its real_images and masks" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_that_means_nothing_here_is_refused(tmp_path, folder_pair, capsys):
+    assert run("data", "prepare", *folder_pair, tmp_path / "store", "--split", "test") == 1
+    assert "found --split, which these sources do not have" in capsys.readouterr().err
 
 
 def test_help_names_every_command_and_starts_without_torch():

@@ -597,7 +597,7 @@ def test_what_would_not_come_back_is_not_written(tmp_path, entries, pattern):
 
 def test_a_list_whose_writing_fails_leaves_the_old_one_and_nothing_beside_it(tmp_path, monkeypatch):
     write_list(tmp_path / "list.txt", ["old"])
-    monkeypatch.setattr(lists.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_list(tmp_path / "list.txt", ["new"])
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("list.txt", "old\n")]

@@ -1,6 +1,7 @@
 """The recipe of composites: whose colours, how strong, the same bytes whatever happens on the way."""
 
 import csv
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -118,7 +119,8 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(photos, tmp_pat
     assert len(seen) == 12 - regions
 
 
-def test_a_killed_process_leaves_work_that_is_finished_later(photos, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_process_takes_its_workers_along_and_leaves_work_that_is_finished_later(photos, tmp_path, workers):
     synthesize(photos, tmp_path / "whole")
     program = f"""
 import sys, time
@@ -128,9 +130,9 @@ from tiny_photos import make_photos
 from dirl_lib.data.synthesize import synthesize
 done = []
 synthesize(make_photos(Path({str(tmp_path / "photos")!r}), 12), {str(tmp_path / "killed")!r},
-           progress=lambda n: (done.append(n), len(done) > 4 and time.sleep(60)))
+           workers={workers}, progress=lambda n: (done.append(n), len(done) > 4 and time.sleep(60)))
 """
-    process = subprocess.Popen([sys.executable, "-c", program])
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     log = tmp_path / "killed" / "regions.jsonl"
     try:
         for _ in range(600):
@@ -139,10 +141,35 @@ synthesize(make_photos(Path({str(tmp_path / "photos")!r}), 12), {str(tmp_path / 
             time.sleep(0.1)
     finally:
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate(timeout=30)  # reads until the last process that inherited the pipe is gone
     assert not (tmp_path / "killed" / "index.csv").exists()
     synthesize(photos, tmp_path / "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_kill_while_a_file_is_written_leaves_nothing_behind(photos, tmp_path):
+    synthesize(photos, tmp_path / "whole")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".recipe.json.part").write_text('{"form')  # before anything says whose folder this is
+    synthesize(photos, out)
+    (out / ".index.csv.part").write_text("name,ima")
+    (out / ".le50_test.txt.0123abcd.part").write_text("Synth")
+    (out / "Synthetic" / "masks" / ".p000001_1.png.0123abcd.part").write_bytes(b"\x89PNG")
+    synthesize(photos, out)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_killed_worker_is_told_in_one_line_and_the_run_goes_on_later(photos, tmp_path):
+    def kill_one(_):
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    with pytest.raises(SynthesisError, match=r"a worker was killed.*; run it again with fewer workers or a size"):
+        synthesize(photos, tmp_path / "out", workers=2, progress=kill_one)
+    synthesize(photos, tmp_path / "out")
+    synthesize(photos, tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_a_second_run_changes_nothing(photos, tmp_path):
@@ -214,10 +241,37 @@ def test_hostile_file_names_come_through_and_reach_no_list(tmp_path, name):
     assert index(tmp_path / "out")[0]["image"].startswith(name)
 
 
-@pytest.mark.parametrize(("options", "says"), [({"per_region": 0}, "per_region 0"), ({"size": 0}, "size 0")])
-def test_numbers_out_of_range_are_refused(photos, tmp_path, options, says):
-    with pytest.raises(SynthesisError, match=says):
+@pytest.mark.parametrize("options", [{"per_region": 0}, {"per_region": 5}, {"size": 0}, {"seed": -1}, {"workers": 0}])
+def test_numbers_out_of_range_are_refused(photos, tmp_path, options):
+    ((name, value),) = options.items()
+    with pytest.raises(SynthesisError, match=f"found {name} {value}, expected"):
         synthesize(photos, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_that_no_list_knows_is_refused(photos, tmp_path):
+    photos[3] = photos[3]._replace(split="validation")
+    with pytest.raises(SynthesisError, match=r"photo 3: found the split 'validation', expected train, val, test"):
+        synthesize(photos, tmp_path / "out")
+
+
+def test_two_records_of_one_name_are_refused(photos, tmp_path):
+    with pytest.raises(SynthesisError, match="found two records named 'photo 0', expected each name once"):
+        synthesize([*photos, photos[0]], tmp_path / "out")
+
+
+def test_an_object_of_a_few_pixels_gives_no_colours(tmp_path):
+    dots = [make_photo(tmp_path / "p", number, area=(slice(0, 2), slice(0, 2))) for number in (4, 12, 16)]
+    photos = [photo._replace(split="train") for photo in [*dots, *make_photos(tmp_path / "p", 3)]]
+    synthesize(photos, tmp_path / "out")
+    assert not {dot.name for dot in dots} & {row["reference"] for row in index(tmp_path / "out")}
+
+
+def test_a_folder_of_other_filters_is_another_recipe(photos, tmp_path, monkeypatch):
+    synthesize(photos, tmp_path / "out")
+    monkeypatch.setattr(synthesis, "WILD_CHANGE", 60.0)
+    with pytest.raises(SynthesisError, match="holds composites of other filters; choose a new folder"):
+        synthesize(photos, tmp_path / "out")
 
 
 def test_one_photograph_is_not_enough(photos, tmp_path):

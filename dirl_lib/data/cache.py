@@ -3,10 +3,11 @@
     prepare(records, "cache/256", Resize(256))          # once; killed at any moment, run again
     PreparedStore("cache/256")["c35030_434421_1"]       # uint8 (3, 256, 256), bool (1, 256, 256)
 
-The format is safetensors, 256 images a file: mapped into memory, readable in any order or straight through, and never
-unpickled. For each image `<name>/image` is uint8 (3, h, w) and `<name>/mask` uint8 (h, ceil(w / 8)), eight pixels a
-byte; the header holds the recipe and a CRC-32 of every entry. `store.json` comes last: a folder without it is not
-finished. The same files and recipe give the same bytes, interrupted or not.
+The format is safetensors, up to 256 images a file: mapped into memory, readable in any order or straight through, and
+never unpickled. For each image `<name>/image` is uint8 (3, h, w) and `<name>/mask` uint8 (h, ceil(w / 8)), eight pixels
+a byte; the header holds the recipe, and of every entry a CRC-32 and a stamp of the two files it was made of.
+`store.json` comes last: a folder without it is not finished. The same files and recipe give the same bytes,
+interrupted or not.
 """
 
 from __future__ import annotations
@@ -20,23 +21,28 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dirl_lib.data.folders import MaskedPhoto, read_pair
 from dirl_lib.data.transforms import Resize
+from dirl_lib.files import write_in_one_step
 from dirl_lib.images import ImageFileError
-
-if TYPE_CHECKING:
-    from dirl_lib.data.folders import MaskedPhoto
 
 __all__ = ["PreparedStore", "StoreError", "prepare"]
 
 FORMAT = 1
-SHARD = 256
+MOST_IN_A_SHARD = 256
+SHARD_BYTES = 64 * 1024 * 1024
 INDEX = "store.json"
+STAMPED = 64 * 1024
+"""So many bytes at either end of a source file go into its stamp: to read it all would take as long as to decode it."""
+COMPARED = 64
+"""Of so many records the stamps are compared when a store is opened, evenly spread: a store of other files differs in
+nearly all of them."""
 
 
 class StoreError(ValueError):
@@ -56,7 +62,8 @@ def prepare(
 
     Args:
         records: any records of this kit, of different names.
-        out: a new or empty folder, or an earlier store of the same recipe.
+        out: a new or empty folder, or an earlier store of these names and this recipe. Where source files have changed,
+            as a bad file that was mended, their part of the store is made again.
         resize: the recipe.
         workers: threads that decode; None takes one for each core.
         problems: None stops at the first bad file; a list collects one line for each, and the store leaves it out and
@@ -64,15 +71,19 @@ def prepare(
         progress: called now and then with the number of records done since the last call.
 
     Raises:
-        StoreError: `out` holds other things, or a store of another recipe or other files.
+        StoreError: no records, two of one name; `out` holds other things, or a store of another recipe or other names.
         ImageFileError: a bad file, without `problems`.
     """
-    from dirl_lib.data.dataset import read_pair
-
     out = Path(out)
-    fingerprint = _fingerprint(records, resize)
+    if not records:
+        raise StoreError(f"{out}: found no records, expected at least one image with its mask")
+    if len({record.name for record in records}) < len(records):
+        raise StoreError(f"{out}: found two records of one name, expected each once; prepare the folders separately")
+    try:
+        fingerprint = _fingerprint(records, resize)
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{out}: found the name {error.object!r}, expected UTF-8; rename the file") from None
     _claim(out, fingerprint)
-    excluded: dict[str, str] = {}
 
     def entry(record: MaskedPhoto) -> tuple[Tensor, Tensor] | str:
         try:
@@ -82,31 +93,41 @@ def prepare(
                 raise
             return str(error)
 
-    names: list[list[str]] = []
+    headers: list[dict[str, Any]] = []
+    length = _shard_length(resize)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for number, start in enumerate(range(0, len(records), SHARD)):
-            shard, part = _shard_path(out, number), records[start : start + SHARD]
-            found = _finished_shard(shard, fingerprint)
-            if found is None:
-                entries = dict(zip((record.name for record in part), pool.map(entry, part), strict=True))
-                found = _write_shard(shard, entries, fingerprint)
-            names.append(list(found["crc32"]))
-            excluded |= found["excluded"]
-            if progress is not None:
-                progress(len(part))
+        try:
+            for number, start in enumerate(range(0, len(records), length)):
+                shard, part = _shard_path(out, number), records[start : start + length]
+                stamps = dict(zip((record.name for record in part), pool.map(_stamp, part), strict=True))
+                header = _finished_shard(shard, fingerprint)
+                if header is None or header["stamps"] != stamps or (problems is None and header["excluded"]):
+                    entries: dict[str, tuple[Tensor, Tensor] | str] = {}
+                    for record, one in zip(part, pool.map(entry, part), strict=True):
+                        entries[record.name] = one
+                        if progress is not None:
+                            progress(1)
+                    header = _write_shard(shard, entries, fingerprint, stamps)
+                elif progress is not None:
+                    progress(len(part))
+                headers.append(header)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    excluded = {name: line for header in headers for name, line in header["excluded"].items()}
     if problems is not None:
         problems += excluded.values()
-    elif excluded:
-        raise StoreError(f"{out}: an earlier run left out {len(excluded)} bad files; say so again with problems=[]")
     index = {
         "format": FORMAT,
         "fingerprint": fingerprint,
         "resize": asdict(resize),
-        "count": sum(map(len, names)),
+        "count": sum(len(header["crc32"]) for header in headers),
         "excluded": excluded,
-        "shards": names,
+        "shards": [list(header["crc32"]) for header in headers],
     }
-    _write(out / INDEX, json.dumps(index, indent=0, sort_keys=True).encode())
+    write_in_one_step(out / INDEX, json.dumps(index, indent=0, sort_keys=True).encode())
+    for left in out.glob(".*.part"):  # of runs that were killed
+        left.unlink(missing_ok=True)
     return PreparedStore(out)
 
 
@@ -125,7 +146,7 @@ class PreparedStore:
         self.excluded: dict[str, str] = index["excluded"]
         """Name and reason of each record that was left out."""
         self._shard_of = {name: number for number, names in enumerate(index["shards"]) for name in names}
-        self._open: dict[int, tuple[Any, dict[str, int]]] = {}
+        self._open: dict[int, tuple[Any, dict[str, Any]]] = {}
 
     def __len__(self) -> int:
         return len(self._shard_of)
@@ -148,50 +169,80 @@ class PreparedStore:
             StoreError: the entry or its file is damaged.
         """
         path = _shard_path(self.root, self._shard_of[name])
-        tensors, sums = self._shard(self._shard_of[name])
+        tensors, header = self._shard(self._shard_of[name])
         image, packed = tensors.get_tensor(f"{name}/image"), tensors.get_tensor(f"{name}/mask")
-        if _crc(image, packed) != sums[name]:
+        if _crc(image, packed) != header["crc32"][name]:
             raise StoreError(f"{path}: the entry {name} is damaged; delete this file and prepare the store again")
         bits = np.unpackbits(packed.numpy(), axis=1, count=image.shape[2])
         return image, torch.from_numpy(bits)[None].bool()
 
-    def check_holds(self, names: Sequence[str], resize: Resize | None) -> None:
+    def check_holds(self, records: Sequence[MaskedPhoto], resize: Resize | None) -> None:
         """Refuse what this store cannot serve.
 
         Args:
-            names: of the records that will be asked for.
+            records: what will be asked for. Some of them, evenly spread, are compared with the files that the store was
+                made of, where these are still there.
             resize: how they must have been resized; None takes any.
 
         Raises:
-            StoreError: an entry is missing, or the store was made otherwise.
+            StoreError: an entry is missing, was made of another file, or was resized otherwise.
         """
-        missing = [name for name in names if name not in self]
+        missing = [record.name for record in records if record.name not in self]
         if missing:
             bad = sum(name in self.excluded for name in missing)
             raise StoreError(
-                f"{self.root}: {len(missing)} of {len(names)} images are not in this store, the first {missing[0]} "
-                f"({bad} were left out as bad files); prepare a store of these very files, or drop these records"
+                f"{self.root}: {len(missing)} of {len(records)} images are not in this store, the first {missing[0]} "
+                f"({bad} were left out as bad files); prepare a store of these very files, or give problems=[]"
             )
         if resize is not None and resize != self.resize:
             raise StoreError(f"{self.root}: found a store of {self.resize}, expected {resize}; prepare one like that")
+        for record in records[:: -(-len(records) // COMPARED)]:
+            if not record.image_path.is_file() or not record.mask_path.is_file():
+                continue  # a store may travel without its sources
+            _, header = self._shard(self._shard_of[record.name])
+            if header["stamps"][record.name] != _stamp(record):
+                raise StoreError(
+                    f"{self.root}: the entry {record.name} was made of other files than {record.image_path} and its "
+                    "mask; prepare a store of these"
+                )
 
-    def _shard(self, number: int) -> tuple[Any, dict[str, int]]:
+    def _shard(self, number: int) -> tuple[Any, dict[str, Any]]:
         if number not in self._open:
             path = _shard_path(self.root, number)
             header = _finished_shard(path, self.fingerprint)
             if header is None:
                 raise StoreError(f"{path}: the file is missing or damaged; delete it and prepare the store again")
-            self._open[number] = _safe_open(path), header["crc32"]
+            self._open[number] = _safe_open(path), header
         return self._open[number]
 
 
 def _fingerprint(records: Sequence[MaskedPhoto], resize: Resize) -> str:
-    """SHA-256 over the recipe, its version, and name and size in bytes of every source file."""
-    digest = hashlib.sha256(json.dumps([FORMAT, SHARD, asdict(resize)], sort_keys=True).encode())
+    """SHA-256 over the recipe, its version, and the names in their order: what one folder can hold."""
+    digest = hashlib.sha256(json.dumps([FORMAT, _shard_length(resize), asdict(resize)], sort_keys=True).encode())
     for record in records:
-        sizes = [path.stat().st_size if path.is_file() else -1 for path in (record.image_path, record.mask_path)]
-        digest.update(f"{record.name}\0{sizes}\n".encode())
+        digest.update(f"{record.name}\n".encode())
     return digest.hexdigest()
+
+
+def _stamp(record: MaskedPhoto) -> list[int]:
+    """Size of image and mask, and a CRC-32 of both ends of each; survives copying, unlike the time of a file."""
+    stamp = []
+    for path in (record.image_path, record.mask_path):
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                crc = zlib.crc32(file.read(STAMPED))
+                file.seek(max(size - STAMPED, 0))
+                stamp += [size, zlib.crc32(file.read(STAMPED), crc)]
+        except OSError:
+            stamp += [-1, 0]
+    return stamp
+
+
+def _shard_length(resize: Resize) -> int:
+    """Images in a file: 256, or fewer where they are large, so that one file in the making fits into any memory."""
+    # Three bytes a pixel and a bit; a picture that keeps its shape has about a third more.
+    return max(1, min(MOST_IN_A_SHARD, SHARD_BYTES // (4 * resize.size**2)))
 
 
 def _claim(out: Path, fingerprint: str) -> None:
@@ -199,21 +250,24 @@ def _claim(out: Path, fingerprint: str) -> None:
     claim = out / "recipe.txt"
     with contextlib.suppress(FileNotFoundError):
         if claim.read_text(encoding="utf-8").strip() == fingerprint:
-            for left in out.glob(".*.part"):
-                left.unlink()
             return
-        raise StoreError(f"{out}: holds a store of other files or of another recipe; choose a new folder or delete it")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StoreError(f"{out}: holds a store of other names or of another recipe; choose a new folder or delete it")
+    # A kill while the claim was written leaves a part of it and nothing else.
+    if out.exists() and (not out.is_dir() or any(not file.name.startswith(".recipe.txt.") for file in out.iterdir())):
         raise StoreError(f"{out}: holds other files, expected a new or empty folder for the store")
     out.mkdir(parents=True, exist_ok=True)
-    _write(claim, f"{fingerprint}\n".encode())
+    for left in out.glob(".*.part"):
+        left.unlink()
+    write_in_one_step(claim, f"{fingerprint}\n".encode())
 
 
-def _write_shard(path: Path, entries: dict[str, tuple[Tensor, Tensor] | str], fingerprint: str) -> dict[str, Any]:
+def _write_shard(
+    path: Path, entries: dict[str, tuple[Tensor, Tensor] | str], fingerprint: str, stamps: dict[str, list[int]]
+) -> dict[str, Any]:
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
-    header: dict[str, Any] = {"fingerprint": fingerprint, "crc32": {}, "excluded": {}}
+    header: dict[str, Any] = {"fingerprint": fingerprint, "crc32": {}, "excluded": {}, "stamps": stamps}
     for name, entry in entries.items():
         if isinstance(entry, str):
             header["excluded"][name] = entry
@@ -223,7 +277,7 @@ def _write_shard(path: Path, entries: dict[str, tuple[Tensor, Tensor] | str], fi
         tensors |= {f"{name}/image": image.contiguous(), f"{name}/mask": packed}
         header["crc32"][name] = _crc(image, packed)
     # One key only: safetensors writes several in an order that changes from run to run.
-    _write(path, save(tensors, {"dirl": json.dumps(header)}))
+    write_in_one_step(path, save(tensors, {"dirl": json.dumps(header)}))
     return header
 
 
@@ -266,13 +320,3 @@ def _shard_path(root: Path, number: int) -> Path:
 
 def _crc(image: Tensor, packed: Tensor) -> int:
     return zlib.crc32(packed.numpy().data, zlib.crc32(image.contiguous().numpy().data))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """In one step: a kill leaves the old file or the new one, never half."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)  # noqa: PTH105 (the name says that an old file is replaced)

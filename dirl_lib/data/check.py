@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 import dirl_lib
 from dirl_lib.data.iharmony4 import (
@@ -30,16 +26,22 @@ from dirl_lib.data.iharmony4 import (
     DataSetError,
     digest,
     find_subsets,
+    list_places,
+    listing,
     official_name,
     parse_entry,
     record_of,
     walk,
 )
-from dirl_lib.data.lists import ListFileError, inside, read_list, write_list
-from dirl_lib.data.splits import at_most_half, split_validation, unseen_photographs
-from dirl_lib.images import ImageFileError, image_size, read_image, read_soft_mask
+from dirl_lib.data.lists import ListFileError, read_list, write_list
+from dirl_lib.data.measure import Facts, Measurements
+from dirl_lib.data.splits import split_validation, unseen_photographs
+from dirl_lib.files import write_in_one_step
 
 __all__ = ["SOURCES", "CheckReport", "ListReport", "SubsetReport", "check"]
+
+_Source = tuple[str, list[CompositeName]]
+"""What a list was made from, and the list."""
 
 SHOWN = 5
 """So many examples of each problem reach the terminal; the report file holds all."""
@@ -68,6 +70,8 @@ class SubsetReport:
     """Composites that the lists name."""
     missing: list[str] = field(default_factory=list)
     """Listed composites that are absent, or whose mask is."""
+    unlisted: int = 0
+    """Composites on disk that no list names, where there are lists."""
     over_half: int = 0
     """Composites that the 50 % rule leaves out."""
     grey_masks: int = 0
@@ -103,8 +107,9 @@ class CheckReport:
 
     @property
     def clean(self) -> bool:
-        """Whether every file found and every file listed can be used."""
-        return not any(subset.problems or subset.missing for subset in self.subsets.values())
+        """Whether every file found or listed can be used, and no complete list differs from the published one."""
+        whole = not any(subset.problems or subset.missing for subset in self.subsets.values())
+        return whole and not any(one.verdict.startswith("NOT") for one in self.lists)
 
     def lines(self) -> list[str]:
         """The report for a terminal."""
@@ -122,20 +127,12 @@ class CheckReport:
             if one.missing:
                 source = SOURCES.get(one.name, "where this data set came from")
                 text.append(f"{one.name}: {len(one.missing):,} listed files are missing; get them: {source}")
+            if one.unlisted:
+                text.append(f"{one.name}: {one.unlisted:,} composites stand in no list and are left out")
             text += [f"  {item}" for item in (*one.missing[:SHOWN], *one.problems[:SHOWN])]
         text += [f"{name}: {reason}" for name, reason in self.absent.items()]
         text += [f"{one.name}.txt: {one.entries:,} composites, from {one.source}: {one.verdict}" for one in self.lists]
         return [*text, self.label]
-
-
-class _Facts(NamedTuple):
-    """What one look at a file says; small enough to be kept for all of iHarmony4."""
-
-    height: int
-    width: int
-    mask_sum: int
-    """Sum of a mask's values; 0 for a composite."""
-    grey: bool
 
 
 def check(
@@ -168,89 +165,46 @@ def check(
     subsets = find_subsets(root)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        memory = _Measurements(out / "measurements.jsonl")
+        memory = Measurements(out / "measurements.jsonl")
     except OSError as error:
         raise DataSetError(f"{out}: cannot be written ({error.strerror}); name another folder with --lists") from None
 
     reports = {name: SubsetReport(name, str(folder)) for name, folder in subsets.items()}
-    on_disk = {name: _composites_on_disk(folder, reports[name]) for name, folder in subsets.items()}
-    official = _official_lists(root, subsets, reports)
-    listed = [name for names in official.values() for name in names] or [n for ns in on_disk.values() for n in ns]
+    on_disk = [name for folder in subsets.values() for name in _composites_on_disk(folder, reports[folder.name])]
+    splits, given = _given_lists(root, subsets, reports)
+    listed = [name for names in splits.values() for name in names if name.subset in subsets] if splits else on_disk
     files = _files_to_measure(subsets, listed, reports)
+    facts: dict[Path, Facts] = {}
     with memory, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        looks = pool.map(lambda item: memory.look(item[0], item[1][1]), files.items())
-        facts: dict[Path, _Facts] = {}
-        for done, ((path, (subset, _)), look) in enumerate(zip(files.items(), looks, strict=True), start=1):
-            if isinstance(look, str):
-                reports[subset].problems.append(look)
-            else:
-                facts[path] = look
-            if progress is not None:
-                progress(done, len(files))
-    good = {name for name in listed if name.subset in subsets and _usable(subsets, name, facts, reports[name.subset])}
-    _count(subsets, listed, good, facts, reports)
-    kept = {name for name in good if _keeps(facts[record_of(subsets, name).mask_path])}
-    given_val = _given_validation(root, reports)
-    lists = _write_lists(out, official or {"all": listed}, kept, given_val)
+        looks = pool.map(lambda item: memory.look(item[0], is_mask=item[1][1]), files.items())
+        try:
+            for done, ((path, (subset, _)), look) in enumerate(zip(files.items(), looks, strict=True), start=1):
+                if isinstance(look, str):
+                    reports[subset].problems.append(look)
+                else:
+                    facts[path] = look
+                if progress is not None:
+                    progress(done, len(files))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _compare(subsets, listed, on_disk if splits else [], facts, reports)
+    rebuilt = _rebuild(splits or {"all": on_disk}, _over_half(subsets, listed, facts), given)
+    _write_lists(out, rebuilt)
+    lists = [
+        *(
+            ListReport(f"official {split}", len(names), source, _verdict(split, names))
+            for split, (source, names) in given.items()
+            if split in PUBLISHED
+        ),
+        *(ListReport(stem, len(names), source, _verdict(stem, names)) for stem, (source, names) in rebuilt.items()),
+    ]
     missing_subsets = [name for name in SUBSETS if name not in subsets] if subsets.keys() & set(SUBSETS) else []
     absent = {name: f"{_why_absent(root, name)}; get it: {SOURCES[name]}" for name in missing_subsets}
     label = _label(subsets, reports, absent, lists)
     report = CheckReport(str(root), dirl_lib.__version__, reports, lists, absent, label)
-    (out / "report.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    write_in_one_step(out / "report.json", f"{json.dumps(asdict(report), indent=1)}\n".encode())
     return report
-
-
-class _Measurements:
-    """What was measured before, by path, size and time of the file; one line of JSON for each, appended as it comes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: dict[str, list[Any]] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            try:
-                key, *rest = json.loads(line)
-            except ValueError:
-                continue  # the last line of a killed run may be cut short; its file is measured again
-            self._known[key] = rest
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> _Measurements:
-        self._file.write("\n" if self.path.stat().st_size else "")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def look(self, path: Path, room: str) -> _Facts | str:
-        """Measure a file, or remember it; a string is the one line that says why it cannot be used."""
-        status = path.stat()
-        stamp = [status.st_size, status.st_mtime_ns]
-        known = self._known.get(str(path))
-        if known and known[:2] == stamp:
-            return _Facts(*known[2:])
-        try:
-            facts = _measure_mask(path) if room == "masks" else _measure_composite(path)
-        except ImageFileError as error:
-            return str(error)
-        with self._lock:
-            self._file.write(json.dumps([str(path), *stamp, *facts]) + "\n")
-        return facts
-
-
-def _measure_mask(path: Path) -> _Facts:
-    values = read_soft_mask(path)
-    if not values.any():
-        raise ImageFileError(f"{path}: the mask is empty, expected a region of 255; get the file again")
-    grey = bool(((values > 0) & (values < 255)).any())
-    height, width = values.shape
-    return _Facts(height, width, int(values.sum(dtype=np.int64)), grey)
-
-
-def _measure_composite(path: Path) -> _Facts:
-    height, width = image_size(path)
-    read_image(path, at_least=max(1, min(height, width) // 8))
-    return _Facts(height, width, 0, False)
 
 
 def _why_absent(root: Path, name: str) -> str:
@@ -282,144 +236,160 @@ def _composites_on_disk(folder: Path, report: SubsetReport) -> list[CompositeNam
     return names
 
 
-def _official_lists(
+def _given_lists(
     root: Path, subsets: dict[str, Path], reports: dict[str, SubsetReport]
-) -> dict[str, list[CompositeName]]:
-    """The split as the data set brings it: one list for all, one for each sub-dataset, or the 50 % lists."""
-    found: dict[str, list[CompositeName]] = {}
+) -> tuple[dict[str, list[CompositeName]], dict[str, _Source]]:
+    """The lists that the data set brings: the composites of train and test, and what each list is, for the report.
+
+    Each sub-dataset takes its own list, else its lines of a list of all, else of a 50 % list; a list may stand beside
+    the sub-datasets or on the way to them. "val" is a list that `dirl data synthesize` or a person made.
+    """
+    places = list_places(root, subsets)
+    read: dict[Path, list[CompositeName]] = {}  # a list of all is read once, and its bad lines are told once
+
+    def names_in(path: Path, subset: str) -> list[CompositeName]:
+        if path not in read:
+            bare = subset if path.stem.startswith(f"{subset}_") else None
+            read[path] = _read_names(path, bare, reports[subset].problems)
+        return [name for name in read[path] if name.subset == subset]
+
+    splits: dict[str, list[CompositeName]] = {}
+    given: dict[str, _Source] = {}
     for split in ("train", "test"):
-        combined = [root / f"IHD_{split}.txt", root / f"le50_{split}.txt"]
-        entries: list[str] = []
-        for name, folder in subsets.items():
-            places = [place / f"{name}_{split}.txt" for place in (folder, folder.parent)]
-            for own in [place for place in places if place.is_file()][:1]:
-                prefix = f"{name}/composite_images/"
-                entries += [prefix + entry.removeprefix(prefix) for entry in _entries(own, reports[name])]
-        if not entries:
-            first = next(iter(reports.values()))
-            entries = next((_entries(file, first) for file in combined if file.is_file()), [])
-        if entries:
-            found[split] = [parse_entry(entry) for entry in entries]
-    return found
+        names, sources = [], []
+        for subset, folder in subsets.items():
+            stems = (f"{subset}_{split}", f"IHD_{split}", f"le50_{split}")
+            candidates = [place / f"{stem}.txt" for stem in stems for place in (folder, *places)]
+            lists = [path for path in candidates if path.is_file() and path.parent.name != LISTS_FOLDER]
+            if lists:
+                names += names_in(lists[0], subset)
+                sources.append(lists[0].stem)
+        if names:
+            splits[split] = names
+            if not any(source.startswith("le50") for source in sources):
+                given[split] = (", ".join(dict.fromkeys(sources)), names)
+    val = root / "le50_val.txt"
+    if val.is_file():
+        given["val"] = ("le50_val", [name for subset in subsets for name in names_in(val, subset)])
+    for name in set(splits.get("train", [])) & set(splits.get("test", [])):
+        reports[name.subset].problems.append(f"{name.image_entry}: stands in train and in test; get the lists again")
+    return splits, given
 
 
-def _entries(path: Path, report: SubsetReport) -> list[str]:
-    return read_list(path, problems=report.problems)
+def _read_names(path: Path, bare: str | None, problems: list[str]) -> list[CompositeName]:
+    """The lines of a list; `bare` is the sub-dataset of a list that may hold file names without their folder."""
+    names = []
+    try:
+        entries = read_list(path, problems=problems)
+    except ListFileError as error:
+        problems.append(str(error))
+        return []
+    for entry in entries:
+        try:
+            names.append(parse_entry(entry if bare is None or "/" in entry else f"{bare}/composite_images/{entry}"))
+        except DataSetError as error:
+            problems.append(f"{path}: {error}; mend or remove the line")
+    return names
 
 
 def _files_to_measure(
     subsets: dict[str, Path], listed: Sequence[CompositeName], reports: dict[str, SubsetReport]
-) -> dict[Path, tuple[str, str]]:
-    """Every mask that is there, and every composite that is listed, once each."""
-    files = {
-        mask: (subset, "masks")
-        for subset, folder in subsets.items()
-        for mask in sorted((folder / "masks").glob("*.png"))
-    }
-    for name in listed:
-        if name.subset not in subsets:
-            continue
-        record = record_of(subsets, name)
-        rooms = {"composite_images": record.image_path, "masks": record.mask_path}
-        if not all(path.is_file() for path in rooms.values()):
-            reports[name.subset].missing.append(name.image_entry)
-            continue
-        for room, path in rooms.items():
-            try:
-                inside(subsets[name.subset], f"{room}/{path.name}")
-            except ListFileError as error:
-                reports[name.subset].problems.append(str(error))
-            else:
-                files[path] = (name.subset, room)
+) -> dict[Path, tuple[str, bool]]:
+    """Every mask that is there, and every listed composite, once each: its sub-dataset, and whether it is a mask."""
+    files: dict[Path, tuple[str, bool]] = {}
+    for subset, folder in subsets.items():
+        report = reports[subset]
+        images, masks = (listing(folder / room, report.problems) for room in ("composite_images", "masks"))
+        files |= {folder / "masks" / mask: (subset, True) for mask in sorted(masks) if mask.endswith(".png")}
+        for name in listed:
+            if name.subset != subset:
+                continue
+            record = record_of(subsets, name)
+            if record.image_path.name in images:
+                files[record.image_path] = (subset, False)
+            if record.image_path.name not in images or record.mask_path.name not in masks:
+                report.missing.append(name.image_entry)
     return files
 
 
-def _usable(subsets: dict[str, Path], name: CompositeName, facts: dict[Path, _Facts], report: SubsetReport) -> bool:
-    record = record_of(subsets, name)
-    image, mask = facts.get(record.image_path), facts.get(record.mask_path)
-    if image is None or mask is None:
-        return False
-    if image[:2] != mask[:2]:
-        report.problems.append(
-            f"{record.mask_path}: found a mask of {mask.height}x{mask.width} (height x width), expected "
-            f"{image.height}x{image.width} as in {record.image_path.name}; get the two again, do not resize one"
-        )
-        return False
-    return True
-
-
-def _keeps(mask: _Facts) -> bool:
-    return at_most_half(mask.mask_sum, mask.height * mask.width)
-
-
-def _count(
+def _compare(
     subsets: dict[str, Path],
-    listed: Iterable[CompositeName],
-    good: set[CompositeName],
-    facts: dict[Path, _Facts],
+    listed: Sequence[CompositeName],
+    on_disk: Sequence[CompositeName],
+    facts: dict[Path, Facts],
     reports: dict[str, SubsetReport],
 ) -> None:
+    """Count, and note the masks that do not fit their composites and the composites that no list names."""
     grey: dict[str, set[Path]] = {name: set() for name in reports}
     for name in listed:
-        if name.subset not in reports:
-            continue
-        reports[name.subset].listed += 1
-        if name in good:
-            mask = record_of(subsets, name).mask_path
-            reports[name.subset].over_half += not _keeps(facts[mask])
-            if facts[mask].grey:
-                grey[name.subset].add(mask)
+        record, report = record_of(subsets, name), reports[name.subset]
+        report.listed += 1
+        image, mask = facts.get(record.image_path), facts.get(record.mask_path)
+        if mask is not None:
+            report.over_half += not mask.at_most_half
+            grey[name.subset] |= {record.mask_path} if mask.grey else set()
+        if image is not None and mask is not None and image[:2] != mask[:2]:
+            report.problems.append(
+                f"{record.mask_path}: found a mask of {mask.height}x{mask.width} (height x width), expected "
+                f"{image.height}x{image.width} as in {record.image_path.name}; get the two again, do not resize one"
+            )
     for subset, masks in grey.items():
         reports[subset].grey_masks = len(masks)
+    known = set(listed)
+    for name in on_disk:
+        reports[name.subset].unlisted += name not in known
 
 
-def _given_validation(root: Path, reports: dict[str, SubsetReport]) -> set[CompositeName]:
-    """A validation list that stands in the data set's folder already, as the one of `dirl data synthesize`."""
-    file = root / "le50_val.txt"
-    if not file.is_file():
-        return set()
-    return {parse_entry(entry) for entry in _entries(file, next(iter(reports.values())))}
+def _over_half(
+    subsets: dict[str, Path], listed: Sequence[CompositeName], facts: dict[Path, Facts]
+) -> set[CompositeName]:
+    """What the 50 % rule drops. A mask that is missing or bad drops nothing: a list must not shrink with its files."""
+    masks = {name: facts.get(record_of(subsets, name).mask_path) for name in listed}
+    return {name for name, mask in masks.items() if mask is not None and not mask.at_most_half}
 
 
-def _write_lists(
-    out: Path, official: dict[str, list[CompositeName]], kept: set[CompositeName], given_val: set[CompositeName]
-) -> list[ListReport]:
-    """The 50 % lists and those that follow from them, each compared with what is published."""
-    rule = "the 50 % rule on " + ("the composites found" if "all" in official else "the lists in the folder")
-    lists = {f"le50_{split}": [name for name in names if name in kept] for split, names in official.items()}
-    sources = dict.fromkeys(lists, rule)
-    if "le50_train" in lists and given_val:
-        lists["le50_val"] = [name for name in official["train"] if name in kept and name in given_val]
-        sources["le50_val"] = "the list in the folder"
-    elif "le50_train" in lists:
-        _, lists["le50_val"] = split_validation(lists["le50_train"])
-        sources["le50_val"] = "a tenth of the photographs of le50_train, seed 0"
-    if {"le50_train", "le50_test"} <= lists.keys():
-        lists["le50_test_unseen"] = unseen_photographs(lists["le50_test"], lists["le50_train"])
-        sources["le50_test_unseen"] = "le50_test without the photographs of le50_train"
-    reports = []
-    for stem, names in lists.items():
-        entries = [name.image_entry for name in names]
-        if entries:
-            write_list(out / f"{stem}.txt", entries)
-        reports.append(ListReport(stem, len(entries), sources[stem], _verdict(stem, entries)))
-    return reports
+def _rebuild(
+    splits: dict[str, list[CompositeName]], dropped: set[CompositeName], given: dict[str, _Source]
+) -> dict[str, _Source]:
+    """The 50 % lists and those that follow from them."""
+    rule = "the 50 % rule on " + ("the composites found" if "all" in splits else "the lists in the folder")
+    lists = {f"le50_{split}": (rule, [n for n in names if n not in dropped]) for split, names in splits.items()}
+    train = lists.get("le50_train", ("", []))[1]
+    if train and "val" in given:
+        held_out = set(given["val"][1])
+        lists["le50_val"] = ("the list in the folder", [name for name in train if name in held_out])
+    elif train:
+        lists["le50_val"] = ("a tenth of the photographs of le50_train, seed 0", split_validation(train)[1])
+    if train and "le50_test" in lists:
+        unseen = unseen_photographs(lists["le50_test"][1], train)
+        lists["le50_test_unseen"] = ("le50_test without the photographs of le50_train", unseen)
+    return lists
 
 
-def _verdict(stem: str, entries: list[str]) -> str:
+def _write_lists(out: Path, lists: dict[str, _Source]) -> None:
+    """Write the lists; what an earlier run wrote and this one did not goes, lest it be taken for today's."""
+    for stem in ("le50_train", "le50_val", "le50_test", "le50_test_unseen", "le50_all"):
+        names = lists[stem][1] if stem in lists else []
+        if names:
+            write_list(out / f"{stem}.txt", [name.image_entry for name in names])
+        else:
+            (out / f"{stem}.txt").unlink(missing_ok=True)
+
+
+def _verdict(stem: str, names: Sequence[CompositeName]) -> str:
     published = PUBLISHED.get(stem)
-    if published is None:
+    counts = Counter(name.subset for name in names)
+    if published is None or counts.keys() - set(SUBSETS):
         return "nothing is published to compare it with"
-    if digest(entries) == published.digest:
+    if digest(name.image_entry for name in names) == published.digest:
         return "the published list, line for line"
-    counts = Counter(entry.split("/", 1)[0] for entry in entries)
-    parts = [f"{name} {counts[name]:,} of {wanted:,}" for name, wanted in published.counts.items()]
-    others = counts.keys() - set(SUBSETS)
-    if others:
-        return "nothing is published to compare it with"
-    if all(counts[name] == wanted for name, wanted in published.counts.items()):
-        return "NOT the published list, although the counts agree; a mask or a name differs"
-    return f"part of the published list: {', '.join(parts)}"
+    parts = ", ".join(f"{name} {counts[name]:,} of {wanted:,}" for name, wanted in published.counts.items())
+    if any(counts[name] > wanted for name, wanted in published.counts.items()):
+        return f"NOT the published list, there are too many: {parts}"
+    if counts == published.counts:
+        wrong = "NOT the published list, although the counts agree; a mask or a name differs"
+        return "the published counts" if published.digest is None else wrong
+    return f"part of the published list: {parts}"
 
 
 def _label(

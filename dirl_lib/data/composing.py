@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dirl_lib.data.cache import PreparedStore
-from dirl_lib.data.dataset import read_pair
-from dirl_lib.data.folders import MaskedPhoto
+from dirl_lib.data.cache import PreparedStore, StoreError
+from dirl_lib.data.folders import MaskedPhoto, read_pair
 from dirl_lib.data.references import References
-from dirl_lib.data.transforms import ReleasedAugmentation, Resize, item_seed, seeded
+from dirl_lib.data.transforms import ReleasedAugmentation, Resize, from_the_end, item_seed, seeded
 from dirl_lib.images import read_soft_mask
 from dirl_lib.synthesis.color_transfer import METHODS
 from dirl_lib.synthesis.compose import AREAS, draw_composite
@@ -41,25 +40,34 @@ class ComposedScenes(Dataset[Sample]):
     depends on seed and index alone: whichever worker makes it, and in whatever order, it is the same.
 
     Args:
-        photos: records of untouched photographs; read once here for their masks, about a millisecond each. Regions
-            outside 1 to 50 % of the picture are left out, and stand in `refused`.
+        photos: records of untouched photographs; their masks are read once here. Regions outside 1 to 50 % of the
+            picture are left out, and stand in `refused`.
         size: pixels of a side.
         seed: of everything that is drawn.
-        cache: a store of these photographs, made with `--keep-aspect`. Without one, each process keeps what it has
-            decoded in memory: 200 kB a photograph at 256 pixels.
+        cache: a store of these photographs, made with `--keep-aspect` at this size or a larger one. Without one, each
+            process keeps what it has decoded in memory: some 350 kB a photograph at 256 pixels.
 
     Raises:
         ValueError: no usable region, or all in one photograph.
+        StoreError: a store of other photographs, squashed, or smaller than `size`.
         ImageFileError: a mask that cannot be read; a bad photograph is found when it is first needed.
     """
 
     def __init__(
         self, photos: Sequence[MaskedPhoto], size: int, *, seed: int = 0, cache: str | Path | None = None
     ) -> None:
+        self._store = PreparedStore(cache) if cache is not None else None
+        if self._store is not None:
+            self._store.check_holds(photos, None)
+            if not self._store.resize.keep_aspect or self._store.resize.size < size:
+                raise StoreError(
+                    f"{cache}: found a store of {self._store.resize}, expected one that keeps the aspect, of {size} "
+                    "pixels or more; prepare one with --keep-aspect"
+                )
         self.photos: list[MaskedPhoto] = []
         self.refused: list[str] = []
         for photo in photos:
-            area = float((read_soft_mask(photo.mask_path) > 127).mean())
+            area = self._area(photo)
             if AREAS[0] <= area <= AREAS[1]:
                 self.photos.append(photo)
             else:
@@ -71,9 +79,6 @@ class ComposedScenes(Dataset[Sample]):
         self._references = References(self.photos)
         self._augment = ReleasedAugmentation(size)
         self._resize = Resize(size, keep_aspect=True, antialias=True)
-        self._store = PreparedStore(cache) if cache is not None else None
-        if self._store is not None:
-            self._store.check_holds([photo.name for photo in self.photos], None)
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -85,8 +90,7 @@ class ComposedScenes(Dataset[Sample]):
         Raises:
             ImageFileError: a photograph cannot be read; the message names it.
         """
-        if index < 0:
-            index += len(self)
+        index = from_the_end(index, len(self))
         number = index % len(self)
         image, mask = self._pixels(number)
         with seeded(item_seed(self.seed, index)):
@@ -95,6 +99,10 @@ class ComposedScenes(Dataset[Sample]):
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
         name = self.photos[number].name
         return Sample(name, _unit(composite), region.float(), _unit(real))
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Epoch 0, in order; the stream itself has no end."""
+        return (self[index] for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, object]:
         # Each process decodes for itself: sending what one has decoded to the others would take as long.
@@ -111,9 +119,14 @@ class ComposedScenes(Dataset[Sample]):
     def _colors(self, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         for number in numbers:
             image, mask = self._pixels(number)
-            colors = image[:, mask[0]].T.numpy()
-            if len(colors):  # resizing may lose a thin object
-                yield colors[:: -(-len(colors) // REFERENCE_COLORS)]
+            # Resizing may lose a thin object; the whole picture then stands for it.
+            colors = (image[:, mask[0]] if bool(mask.any()) else image.flatten(1)).T.numpy()
+            yield colors[:: -(-len(colors) // REFERENCE_COLORS)]
+
+    def _area(self, photo: MaskedPhoto) -> float:
+        if self._store is not None:
+            return float(self._store[photo.name][1].float().mean())
+        return float((read_soft_mask(photo.mask_path) > 127).mean())
 
     def _pixels(self, number: int) -> tuple[Tensor, Tensor]:
         """uint8 (3, h, w) and bool (1, h, w), the shorter side about `size`."""

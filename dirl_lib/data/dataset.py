@@ -10,7 +10,7 @@ repeats the draws of epoch 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dirl_lib.data.cache import PreparedStore
-from dirl_lib.data.folders import MaskedPhoto
-from dirl_lib.data.transforms import ReleasedAugmentation, Resize, item_seed, seeded
-from dirl_lib.images import ImageFileError, image_size, read_image, read_soft_mask
+from dirl_lib.data.folders import MaskedPhoto, read_pair
+from dirl_lib.data.transforms import ReleasedAugmentation, Resize, from_the_end, item_seed, seeded
 from dirl_lib.types import Sample
 
-__all__ = ["MaskedPhotos", "read_pair"]
+__all__ = ["MaskedPhotos"]
 
 
 class MaskedPhotos(Dataset[Sample]):
@@ -37,9 +36,12 @@ class MaskedPhotos(Dataset[Sample]):
         cache: a store made by `cache.prepare`, so that no file is decoded; without `augment` it must have been made
             with the same `size`. Augmented crops of a store are cut from its smaller pictures.
         seed: of the augmentation.
+        problems: None refuses a store that left some of the records out as bad files; a list takes one line for each,
+            and the rest is used.
 
     Raises:
-        ValueError: no records, two of one name, or a store of other files or another size.
+        ValueError: no records, two of one name.
+        StoreError: a store of other files or of another size.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class MaskedPhotos(Dataset[Sample]):
         augment: Literal["released"] | None = None,
         cache: str | Path | None = None,
         seed: int = 0,
+        problems: list[str] | None = None,
     ) -> None:
         if not records:
             raise ValueError("found no records, expected at least one image with its mask")
@@ -61,8 +64,10 @@ class MaskedPhotos(Dataset[Sample]):
         self.seed = seed
         self.store = PreparedStore(cache) if cache is not None else None
         if self.store is not None:
-            expected = self.resize if self.augmentation is None else None
-            self.store.check_holds([record.name for record in self.records], expected)
+            if problems is not None:
+                problems += [self.store.excluded[r.name] for r in self.records if r.name in self.store.excluded]
+                self.records = [record for record in self.records if record.name not in self.store.excluded]
+            self.store.check_holds(self.records, self.resize if self.augmentation is None else None)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -71,11 +76,11 @@ class MaskedPhotos(Dataset[Sample]):
         """Item `index % n` as drawn in epoch `index // n`; negative indices count from the end of epoch 0.
 
         Raises:
+            IndexError: below -n.
             ImageFileError: a file cannot be used; the message names it.
             StoreError: an entry of the store is damaged; the message names it.
         """
-        if index < 0:
-            index += len(self)
+        index = from_the_end(index, len(self))
         record = self.records[index % len(self)]
         if self.augmentation is None:
             image, mask = self._resized(record)
@@ -83,6 +88,10 @@ class MaskedPhotos(Dataset[Sample]):
             with seeded(item_seed(self.seed, index)):
                 image, mask = self.augmentation(*self._source(record))
         return Sample(record.name, image.float().div_(255), mask.float(), torch.empty(3, 0, 0))
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Epoch 0, in order. Indices have no end, so that without this a `for` loop would have none either."""
+        return (self[index] for index in range(len(self)))
 
     def _augmentation(self, augment: str | None) -> ReleasedAugmentation | None:
         if augment is None:
@@ -104,26 +113,3 @@ class MaskedPhotos(Dataset[Sample]):
             return read_pair(record)
         image, mask = self.store[record.name]
         return image, mask.to(torch.uint8) * 255
-
-
-def read_pair(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[Tensor, Tensor]:
-    """Read one image and its mask, and make sure that they belong together.
-
-    Args:
-        record: where they are.
-        at_least: a large JPEG may come out smaller, but no side below this; None keeps its size.
-
-    Returns:
-        uint8 (3, H, W), upright RGB, and uint8 (1, H, W), the mask's grey values at the full size of the file.
-
-    Raises:
-        ImageFileError: a file cannot be read, or the two differ in size after the EXIF rotation.
-    """
-    image, mask = read_image(record.image_path, at_least=at_least), read_soft_mask(record.mask_path)
-    size = image.shape[:2] if at_least is None else image_size(record.image_path)
-    if mask.shape != size:
-        raise ImageFileError(
-            f"{record.mask_path}: found a mask of {mask.shape[0]}x{mask.shape[1]} (height x width), expected "
-            f"{size[0]}x{size[1]} as in {record.image_path}; check that the two belong together"
-        )
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)[None]

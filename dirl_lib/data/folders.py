@@ -12,11 +12,15 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dirl_lib.data.lists import ListFileError, inside
+from dirl_lib.images import ImageFileError, image_size, read_image, read_soft_mask
 
-__all__ = ["FolderError", "MaskedPhoto", "pair_folders", "read_table"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["FolderError", "MaskedPhoto", "pair_folders", "read_pair", "read_table"]
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -128,6 +132,31 @@ def read_table(
     return list(pairs.values())
 
 
+def read_pair(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[Tensor, Tensor]:
+    """Read one image and its mask, and make sure that they belong together.
+
+    Args:
+        record: where they are.
+        at_least: a large JPEG may come out smaller, but no side below this; None keeps its size.
+
+    Returns:
+        uint8 (3, H, W), upright RGB, and uint8 (1, H, W), the mask's grey values at the full size of the file.
+
+    Raises:
+        ImageFileError: a file cannot be read, or the two differ in size after the EXIF rotation.
+    """
+    image, mask = read_image(record.image_path, at_least=at_least), read_soft_mask(record.mask_path)
+    size = image.shape[:2] if at_least is None else image_size(record.image_path)
+    if mask.shape != size:
+        raise ImageFileError(
+            f"{record.mask_path}: found a mask of {mask.shape[0]}x{mask.shape[1]} (height x width), expected "
+            f"{size[0]}x{size[1]} as in {record.image_path}; check that the two belong together"
+        )
+    import torch
+
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)[None]
+
+
 def _by_stem(folder: Path, problems: list[str] | None) -> dict[str, Path]:
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder; check the spelling")
@@ -138,6 +167,12 @@ def _by_stem(folder: Path, problems: list[str] | None) -> dict[str, Path]:
         if file.stem in found:
             _refuse(f"{file}: {found[file.stem].name} has the same name; keep one of the two", problems)
             continue
+        if file.is_symlink():
+            try:
+                inside(folder, file.name)
+            except ListFileError as error:
+                _refuse(f"{file}: {error}", problems)
+                continue
         found[file.stem] = file
     if not found:
         raise FolderError(f"{folder}: found no image, expected files such as .jpg or .png")
@@ -164,10 +199,13 @@ def _pair_of(folder: Path, row: dict[str, str]) -> MaskedPhoto:
     image, mask = row.get("image", row.get("name", "")), row.get("mask", row.get("name", ""))
     where = f"{row['kind']}/" if row.get("kind") else ""
     scene = row.get("background_scene") or row.get("scene")
+    image_path, mask_path = _find(folder, f"{where}images", image), _find(folder, f"{where}masks", mask)
+    if image_path == mask_path:
+        raise FolderError(f"{image_path}: stands for image and mask; name stems, or give the columns image and mask")
     return MaskedPhoto(
         name=_stem(row.get("name", mask)),
-        image_path=_find(folder, f"{where}images", image),
-        mask_path=_find(folder, f"{where}masks", mask),
+        image_path=image_path,
+        mask_path=mask_path,
         photo=scene or _stem(image),
         category=row.get("class", ""),
         split=row.get("split", ""),

@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dirl_lib.data.dataset import MaskedPhotos
 from dirl_lib.data.folders import MaskedPhoto
-from dirl_lib.data.lists import inside, read_list
+from dirl_lib.data.lists import ListFileError, inside, read_list
 from dirl_lib.data.splits import split_validation, unseen_photographs
 from dirl_lib.data.transforms import Resize
 
@@ -33,9 +34,13 @@ __all__ = [
     "Published",
     "digest",
     "find_subsets",
+    "list_places",
+    "listing",
     "official_name",
     "parse_entry",
     "read_split",
+    "record_of",
+    "walk",
 ]
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
@@ -159,9 +164,11 @@ class IHarmony4(MaskedPhotos):
         present = _present(found, names, problems)
         if not present:
             raise DataSetError(f"{root}: split {split!r} has no composite in {', '.join(chosen)}; check the folder")
-        super().__init__([record_of(found, name) for name in present], size, augment=augment, cache=cache, seed=seed)
+        records = [record_of(found, name) for name in present]
+        super().__init__(records, size, augment=augment, cache=cache, seed=seed, problems=problems)
+        used = {record.name for record in self.records}
         self.split = split
-        self.names = present
+        self.names = [name for name in present if name.stem in used]
 
     @property
     def label(self) -> str:
@@ -169,6 +176,9 @@ class IHarmony4(MaskedPhotos):
         published = {"trainval": "le50_train", "test": "le50_test", "test_unseen": "le50_test_unseen"}.get(self.split)
         if published and digest(name.image_entry for name in self.names) == PUBLISHED[published].digest:
             return f"{published}, {len(self)} images"
+        both = Counter(PUBLISHED["le50_train"].counts) + Counter(PUBLISHED["le50_test"].counts)
+        if self.split == "all" and Counter(name.subset for name in self.names) == both:
+            return f"le50_train and le50_test, {len(self)} images"
         parts = {name.subset for name in self.names}
         listed = ", ".join(sorted(parts, key=lambda part: (part not in SUBSETS, part)))
         return f"subset: {listed}, split {self.split}, {len(self)} images"
@@ -236,7 +246,7 @@ def read_split(root: str | Path, split: str, lists: str | Path | None = None) ->
     if split not in SPLITS:
         raise DataSetError(f"found the split {split!r}, expected one of {', '.join(SPLITS)}")
     root = Path(root).expanduser()
-    places = [root, root / LISTS_FOLDER] if lists is None else [Path(lists)]
+    places = list_places(root, find_subsets(root)) if lists is None else [Path(lists)]
     if split == "all":
         known = [stem for stem in ("le50_train", "le50_test") if any((p / f"{stem}.txt").is_file() for p in places)]
         return [name for stem in known or ["le50_all"] for name in _read_names(places, stem)]
@@ -249,11 +259,20 @@ def read_split(root: str | Path, split: str, lists: str | Path | None = None) ->
         return trainval
     if any((place / "le50_val.txt").is_file() for place in places):
         val = _read_names(places, "le50_val")
-        held_out = set(val)
-        train = [name for name in trainval if name not in held_out]
+        # By photograph, not by composite: a list of yours may hold one of a photograph's composites only.
+        train = unseen_photographs(trainval, val)
     else:
         train, val = split_validation(trainval)
     return val if split == "val" else train
+
+
+def list_places(root: Path, subsets: dict[str, Path]) -> list[Path]:
+    """Where lists may stand, nothing outside `root`: there, in its `dirl_lists`, on the way down to sub-datasets."""
+    places = [root, root / LISTS_FOLDER]
+    for folder in subsets.values():
+        between = [parent for parent in folder.parents if parent != root and parent.is_relative_to(root)]
+        places += [place for place in between[::-1] if place not in places]
+    return places
 
 
 def record_of(subsets: dict[str, Path], name: CompositeName) -> MaskedPhoto:
@@ -278,7 +297,7 @@ def _present(
     present: set[CompositeName] = set()
     for subset, folder in subsets.items():
         wanted = [name for name in names if name.subset == subset]
-        images, masks = _listing(folder, "composite_images"), _listing(folder, "masks")
+        images, masks = listing(folder / "composite_images"), listing(folder / "masks")
         here = {name for name in wanted if f"{name.stem}.jpg" in images and f"{name.photo}_{name.mask}.png" in masks}
         missing = [name.image_entry for name in wanted if name not in here]
         if missing:
@@ -293,23 +312,43 @@ def _present(
     return [name for name in names if name in present]
 
 
-def _listing(folder: Path, room: str) -> set[str]:
-    """The files in a folder, by one look: asking for 65,742 one by one takes minutes on a network disk."""
-    with os.scandir(folder / room) as entries:
-        files = {entry.name: entry.is_symlink() for entry in entries}
-    for name, is_link in files.items():
-        if is_link:
-            inside(folder, f"{room}/{name}")
+def listing(room: Path, problems: list[str] | None = None) -> set[str]:
+    """The files in a folder, by one look: asking for 65,742 one by one takes minutes on a network disk.
+
+    The folder itself may be a link, as to a larger disk; a file in it may not lead out of it.
+
+    Args:
+        room: `composite_images` or `masks`.
+        problems: None stops at the first link that leads out; a list takes one line for each.
+
+    Raises:
+        ListFileError: a link leads out of the folder, without `problems`.
+    """
+    with os.scandir(room) as entries:
+        files = {entry.name: entry.is_symlink() for entry in entries if not entry.name.startswith(".")}
+    for name in [name for name, is_link in files.items() if is_link]:
+        try:
+            inside(room, name)
+        except ListFileError as error:
+            if problems is None:
+                raise
+            problems.append(f"{room / name}: {error}")
+            del files[name]
     return set(files)
 
 
 def walk(root: Path, depth: int = 4) -> Iterable[Path]:
-    """`root` and the folders below it, but not the insides of sub-datasets and hidden folders."""
+    """`root` and the folders below it; not the insides of sub-datasets, hidden folders, or links to folders above."""
     yield root
-    if depth and not _is_subset(root):
-        for folder in sorted(root.iterdir()):
-            if not folder.name.startswith(".") and folder.is_dir():
-                yield from walk(folder, depth - 1)
+    if not depth or _is_subset(root):
+        return
+    try:
+        folders = sorted(folder for folder in root.iterdir() if not folder.name.startswith(".") and folder.is_dir())
+    except PermissionError:
+        return  # as lost+found at the top of a disk
+    for folder in folders:
+        if not (folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())):
+            yield from walk(folder, depth - 1)
 
 
 def _is_subset(folder: Path) -> bool:

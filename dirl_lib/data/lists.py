@@ -9,13 +9,12 @@ refused, and so is what would bend a score in silence: a line that stands there 
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
+from dirl_lib.files import write_in_one_step
 from dirl_lib.images import file_size, printable
 
 __all__ = ["ListFileError", "inside", "path_problem", "read_list", "write_list"]
@@ -87,14 +86,7 @@ def write_list(path: str | Path, entries: Iterable[str]) -> None:
             )
     if not path.parent.is_dir():
         raise ListFileError(f"{name}: the folder {printable(path.parent)} does not exist; create it first")
-    # Beside the target, as os.replace is one step only within a file system.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-        os.replace(part, path)  # noqa: PTH105 (the name says that an old file is replaced)
-    finally:
-        part.unlink(missing_ok=True)
+    write_in_one_step(path, data)
 
 
 def inside(root: Path, relative: str) -> Path:

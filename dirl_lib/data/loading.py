@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dirl_lib.data.transforms import item_seed
 from dirl_lib.types import Sample
 
 __all__ = ["EpochSampler", "make_loader"]
@@ -34,7 +35,7 @@ class EpochSampler(Sampler[int]):
         first = self.epoch * self.length
         order = torch.arange(self.length)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            generator = torch.Generator().manual_seed(item_seed(self.seed, self.epoch))
             order = torch.randperm(self.length, generator=generator)
         self.epoch += 1
         yield from (first + order).tolist()

@@ -5,11 +5,10 @@ All are functions of lists of names, so that anybody can draw the very same spli
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from dirl_lib.data.iharmony4 import CompositeName
@@ -38,6 +37,9 @@ def split_validation(
     Drawn by composite, two recolourings of one object in one photograph would land on both sides, and validation would
     measure memory. Each sub-dataset gives its own share, so that Hday2night is not left to chance.
 
+    Photographs are ranked by a hash of their names, and the first ones are taken: where a part of the data is absent,
+    the rest is drawn as before, so that no weights are validated on photographs they were trained on.
+
     Args:
         names: the training composites.
         fraction: of the composites of each sub-dataset, reached or passed by less than one photograph.
@@ -50,15 +52,13 @@ def split_validation(
     for name in names:
         photos[name.subset][name.photo] += 1
     chosen: set[tuple[str, str]] = set()
-    for subset, counts in sorted(photos.items()):
-        ordered = sorted(counts)
-        rng = np.random.default_rng([seed, len(ordered)])
+    for subset, counts in photos.items():
         wanted = fraction * sum(counts.values())
-        for index in rng.permutation(len(ordered)):
+        for photo in sorted(counts, key=lambda photo: _rank(seed, subset, photo)):
             if wanted <= 0:
                 break
-            chosen.add((subset, ordered[index]))
-            wanted -= counts[ordered[index]]
+            chosen.add((subset, photo))
+            wanted -= counts[photo]
     training = [name for name in names if (name.subset, name.photo) not in chosen]
     validation = [name for name in names if (name.subset, name.photo) in chosen]
     return training, validation
@@ -72,3 +72,7 @@ def unseen_photographs(test: Sequence[CompositeName], train: Iterable[CompositeN
     """
     seen = {(name.subset, name.photo) for name in train}
     return [name for name in test if (name.subset, name.photo) not in seen]
+
+
+def _rank(seed: int, subset: str, photo: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{subset}/{photo}".encode()).digest()

@@ -15,9 +15,12 @@ import hashlib
 import itertools
 import json
 import multiprocessing
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +32,7 @@ from PIL import Image
 from dirl_lib.data.folders import MaskedPhoto
 from dirl_lib.data.lists import write_list
 from dirl_lib.data.references import References
-from dirl_lib.images import ImageFileError, check_same_size, read_image, read_mask, write_image, write_mask
+from dirl_lib.images import ImageFileError, check_same_size, printable, read_image, read_mask, write_image, write_mask
 from dirl_lib.synthesis.color_transfer import METHODS
 from dirl_lib.synthesis.compose import AREAS, VISIBLE_CHANGE, WILD_CHANGE, draw_composite
 
@@ -42,6 +45,8 @@ TRIES = 8
 OFFERED = 64
 """... out of so many for a region, so that its composites differ in their references too."""
 TEST_SHARE = 0.1
+SPLITS = ("train", "val", "test")
+ROOMS = ("composite_images", "masks", "real_images")
 INDEX_COLUMNS = (
     "name", "image", "mask", "class", "method", "reference", "same_class", "split", "area_fraction", "strength",
 )  # fmt: skip
@@ -109,7 +114,8 @@ def synthesize(
         validation composites stand in `le50_train.txt` too, as in the released lists).
 
     Raises:
-        SynthesisError: `out` holds other things or another recipe, or a number out of range.
+        SynthesisError: `out` holds other things or another recipe, a number is out of range, two records have one name,
+            a record's split is none of train, val and test, or a worker was killed.
         ImageFileError: a bad file, without `problems`.
         ValueError: fewer than two photographs.
     """
@@ -117,12 +123,18 @@ def synthesize(
         raise SynthesisError(f"found per_region {per_region}, expected 1 to {len(METHODS)}: each uses another transfer")
     if size is not None and size < 1:
         raise SynthesisError(f"found size {size}, expected at least 1 pixel")
+    if seed < 0:
+        raise SynthesisError(f"found seed {seed}, expected 0 or more")
+    if workers < 1:
+        raise SynthesisError(f"found workers {workers}, expected at least 1 process")
+    _check_records(photos)
     recipe = _recipe(photos, Path(out), seed, size, per_region)
     references = References(recipe.photos)
     chosen = [references.draw(number, OFFERED, _rng(recipe, number)) for number in range(len(recipe.photos))]
     _claim(recipe)
-    for room in ("composite_images", "masks", "real_images"):
+    for room in ROOMS:
         (recipe.out / SUBSET / room).mkdir(parents=True, exist_ok=True)
+    _remove_half_written(recipe.out)
     done = _read_log(recipe.out)
     jobs = [(number, chosen[number]) for number in range(len(recipe.photos)) if number not in done]
     if progress is not None:
@@ -143,6 +155,22 @@ def synthesize(
 
 
 LOG = "regions.jsonl"
+
+
+def _check_records(photos: Sequence[MaskedPhoto]) -> None:
+    """Refuse what would vanish later: draws and references go by the name, lists by the split."""
+    seen: set[str] = set()
+    for photo in photos:
+        if photo.name in seen:
+            raise SynthesisError(
+                f"found two records named {photo.name!r}, expected each name once; make composites of the folders apart"
+            )
+        seen.add(photo.name)
+        if photo.split and photo.split not in SPLITS:
+            raise SynthesisError(
+                f"{printable(photo.name)}: found the split {photo.split!r}, expected {', '.join(SPLITS)} or none; "
+                "mend the table"
+            )
 
 
 def _recipe(photos: Sequence[MaskedPhoto], out: Path, seed: int, size: int | None, per_region: int) -> _Recipe:
@@ -181,6 +209,7 @@ def _claim(recipe: _Recipe) -> None:
         "seed": recipe.seed,
         "size": recipe.size,
         "per_region": recipe.per_region,
+        "filters": [*AREAS, VISIBLE_CHANGE, WILD_CHANGE],
     }
     sources = hashlib.sha256()
     for photo in recipe.photos:
@@ -198,10 +227,20 @@ def _claim(recipe: _Recipe) -> None:
         if other:
             raise SynthesisError(f"{recipe.out}: holds composites of other {', '.join(other)}; choose a new folder")
         return
-    if recipe.out.exists() and (not recipe.out.is_dir() or any(recipe.out.iterdir())):
+    # A kill while the recipe was written leaves a part of it and nothing else.
+    if recipe.out.exists() and (
+        not recipe.out.is_dir() or any(file.name != _part(path).name for file in recipe.out.iterdir())
+    ):
         raise SynthesisError(f"{recipe.out}: holds other files, expected a new or empty folder for the composites")
     recipe.out.mkdir(parents=True, exist_ok=True)
     _write_text(path, json.dumps(described, indent=1) + "\n")
+
+
+def _remove_half_written(out: Path) -> None:
+    """Clear away what a kill left of the files that were being written."""
+    for folder in (out, *(out / SUBSET / room for room in ROOMS)):
+        for left in folder.glob(".*.part"):
+            left.unlink()
 
 
 def _read_log(out: Path) -> dict[int, dict[str, Any]]:
@@ -228,8 +267,14 @@ def _compose_all(
         return
     # Spawned, as a fork of a process that runs torch's threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (recipe,)) as pool:
-        yield from zip(numbers, pool.map(_compose_region, jobs), strict=True)
+    try:
+        with ProcessPoolExecutor(workers, context, _start_pool_worker, (recipe,)) as pool:
+            yield from zip(numbers, pool.map(_compose_region, jobs), strict=True)
+    except BrokenProcessPool:
+        raise SynthesisError(
+            f"{recipe.out}: a worker was killed, most likely as memory ran out; "
+            "run it again with fewer workers or a size"
+        ) from None
 
 
 _worker: _Recipe
@@ -238,6 +283,19 @@ _worker: _Recipe
 def _start_worker(recipe: _Recipe) -> None:
     global _worker  # how a pool hands a large object to its workers once, and not with every job
     _worker = recipe
+
+
+def _start_pool_worker(recipe: _Recipe) -> None:
+    # A worker holds both ends of the pool's queue, so that it would wait for work for ever when its parent is killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _start_worker(recipe)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _compose_region(job: tuple[int, list[int]]) -> dict[str, Any]:
@@ -290,7 +348,7 @@ def _colors(recipe: _Recipe, order: Iterable[int], read: list[int]) -> Iterator[
             image, mask = _read(recipe.photos[number], recipe.size)
         except ImageFileError:
             continue  # is told when its own region is made
-        if mask.any():
+        if mask.mean() >= AREAS[0]:  # a few pixels have no distribution: whatever took their colours would be flat
             read.append(number)
             yield image[mask]
 
@@ -316,7 +374,7 @@ def _finish(recipe: _Recipe, done: dict[int, dict[str, Any]]) -> SynthesisReport
     refused["regions with files that cannot be used"] = sum("problem" in outcome for outcome in done.values())
     entries = {
         split: [f"{SUBSET}/composite_images/{row['name']}.jpg" for row in rows if row["split"] == split]
-        for split in ("train", "val", "test")
+        for split in SPLITS
     }
     for stem, names in (
         ("le50_train", entries["train"] + entries["val"]),
@@ -326,12 +384,12 @@ def _finish(recipe: _Recipe, done: dict[int, dict[str, Any]]) -> SynthesisReport
         if names:
             write_list(recipe.out / f"{stem}.txt", names)
     _write_text(recipe.out / "README.txt", README)
-    part = recipe.out / ".index.csv.part"
-    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    index = recipe.out / "index.csv"
+    with _part(index).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, INDEX_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(recipe.out / "index.csv")
+    _part(index).replace(index)
     # In the order of the regions, whatever the order in which they came.
     _write_text(recipe.out / LOG, "".join(f"{json.dumps([n, outcome])}\n" for n, outcome in sorted(done.items())))
     return SynthesisReport(len(rows), len(recipe.photos), {r: n for r, n in sorted(refused.items()) if n}, recipe.out)
@@ -355,6 +413,10 @@ The photographs keep the licences they came with.
 
 def _write_text(path: Path, text: str) -> None:
     """In one step: a kill leaves the old file or the new one, never half."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
+    _part(path).write_text(text, encoding="utf-8", newline="\n")
+    _part(path).replace(path)
+
+
+def _part(path: Path) -> Path:
+    """Where a file stands until it is whole."""
+    return path.with_name(f".{path.name}.part")

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-__all__ = ["ReleasedAugmentation", "Resize", "item_seed", "seeded"]
+__all__ = ["ReleasedAugmentation", "Resize", "from_the_end", "item_seed", "seeded"]
 
 FEW_PIXELS = 10
 """A crop is drawn again while its region has this many pixels or fewer ..."""
@@ -120,6 +120,17 @@ class ReleasedAugmentation:
 def item_seed(seed: int, index: int) -> int:
     """One seed for item `index`: whichever worker loads it, and in whatever order, it draws the same numbers."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def from_the_end(index: int, length: int) -> int:
+    """A negative index of a data set of `length` items, counted from the end of epoch 0; others as they are.
+
+    Raises:
+        IndexError: below -length.
+    """
+    if index < -length:
+        raise IndexError(f"found index {index}, expected at least {-length}")
+    return index + length if index < 0 else index
 
 
 @contextlib.contextmanager
