@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dirl_lib import __version__
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -61,13 +63,14 @@ def run(command: Callable[[argparse.Namespace], int], options: argparse.Namespac
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("dirl", description="Inharmonious region localization: the commands of the kit.")
+    parser.add_argument("--version", action="version", version=f"dirl {__version__}")
     topics = parser.add_subparsers(required=True, metavar="TOPIC")
     topic = topics.add_parser("data", help="check, prepare and make data")
     data = topic.add_subparsers(required=True, metavar="COMMAND")
 
     command = _command(data, "check", check_data_set, "look at every file of iHarmony4 and rebuild its lists")
     add_check_options(command)
-    command.add_argument("--workers", type=int, default=os.cpu_count(), help="files at a time (default: %(default)s)")
+    _add_workers(command)
 
     command = _command(data, "prepare", _prepare, "resize every image once into a store that is read without decoding")
     _add_sources(command, "STORE", "IHARMONY4")
@@ -81,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--per-region", type=int, default=4, metavar="N", help="composites of each object (default: 4)"
     )
-    command.add_argument("--size", type=int, help="longest side of what is written (default: as the photograph)")
+    size_help = "longest side of what is written; 0 keeps each photograph's (default: 1024)"
+    command.add_argument("--size", type=int, default=1024, help=size_help)
     command.add_argument("--seed", type=int, default=0, help="another seed draws other colours (default: 0)")
     _add_common(command)
 
@@ -117,8 +121,19 @@ def _add_sources(command: argparse.ArgumentParser, target: str, *more: str) -> N
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--workers", type=int, default=os.cpu_count(), help="files at a time (default: %(default)s)")
+    _add_workers(command)
     command.add_argument("--keep-going", action="store_true", help="leave bad files out, count and list them")
+
+
+def _add_workers(command: argparse.ArgumentParser) -> None:
+    help_line = "files at a time (default: %(default)s)"
+    command.add_argument("--workers", type=_positive, default=os.cpu_count(), metavar="N", help=help_line)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 1 up")
+    return int(text)
 
 
 def add_check_options(command: argparse.ArgumentParser) -> None:
@@ -188,7 +203,7 @@ def _synthesize(options: argparse.Namespace) -> int:
             photos,
             options.out,
             seed=options.seed,
-            size=options.size,
+            size=options.size or None,
             per_region=options.per_region,
             workers=options.workers,
             problems=problems,
@@ -244,7 +259,9 @@ def _refuse_options(options: argparse.Namespace, *names: str) -> None:
 def _bar(what: str, total: int | None = None) -> tqdm[object]:
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=what, unit="file", smoothing=0.05, dynamic_ncols=True)
+    # Nothing before an error of the first moment; in a log file a line now and then.
+    often = 0.1 if sys.stderr.isatty() else 30
+    return tqdm(total=total, desc=what, unit="file", smoothing=0.05, dynamic_ncols=True, delay=0.3, mininterval=often)
 
 
 def _tell(problems: list[str] | None) -> int:

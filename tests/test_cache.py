@@ -142,6 +142,14 @@ def test_a_damaged_file_is_named_and_made_again(data, tmp_path, damage):
     assert contents(tmp_path / "store") == whole
 
 
+def test_a_damaged_entry_is_found_and_made_again_by_another_run(data, tmp_path):
+    prepare(data.records, tmp_path / "store", RESIZE)
+    whole = contents(tmp_path / "store")
+    flip(tmp_path / "store" / "shard-00003.safetensors", data.records[25].name, "image")
+    prepare(data.records, tmp_path / "store", RESIZE)
+    assert contents(tmp_path / "store") == whole
+
+
 def test_a_damaged_index_and_a_newer_format_are_refused(data, tmp_path):
     prepare(data.records, tmp_path / "store", RESIZE)
     index = tmp_path / "store" / "store.json"

@@ -246,8 +246,9 @@ def test_missing_files_are_counted_by_sub_dataset(tmp_path):
     report = check(root)
     assert (len(report.subsets["HCOCO"].missing), len(report.subsets["HFlickr"].missing)) == (7, 1)
     text = "\n".join(report.lines())
-    assert "HCOCO: 7 listed files are missing; get them: https://" in text
+    assert "HCOCO: 7 files are missing; get them: https://" in text
     assert text.count("HCOCO/composite_images/") == 5
+    assert "HFlickr/masks/f9_2.png" in text  # what is missing is the mask, not its composite
 
 
 def test_lines_and_links_that_lead_outside_are_problems_and_open_nothing(tmp_path, monkeypatch):

@@ -142,6 +142,14 @@ def test_an_option_that_means_nothing_here_is_refused(tmp_path, folder_pair, cap
     assert "found --split, which these sources do not have" in capsys.readouterr().err
 
 
+def test_no_workers_is_bad_usage(tmp_path, folder_pair, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("data", "synthesize", *folder_pair, tmp_path / "out", "--workers", 0)
+    assert caught.value.code == 2
+    assert "expected a number from 1 up" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_names_every_command_and_starts_without_torch():
     program = "import sys; from dirl_lib.cli import main\ntry: main(['data', '--help'])\nexcept SystemExit: pass\n"
     program += "print('torch' in sys.modules)"

@@ -6,15 +6,15 @@ import random
 import numpy as np
 import pytest
 import torch
-from tiny_photos import make_photo, make_photos
+from tiny_photos import GREYS, make_photo, make_photos, make_two_greys
 
-from dirl_lib.data.cache import prepare
+from dirl_lib.data.cache import StoreError, prepare
 from dirl_lib.data.composing import ComposedScenes
 from dirl_lib.data.folders import read_table
 from dirl_lib.data.loading import make_loader
 from dirl_lib.data.transforms import Resize
 from dirl_lib.images import ImageFileError
-from dirl_lib.synthesis.compose import VISIBLE_CHANGE, WILD_CHANGE
+from dirl_lib.synthesis.compose import VISIBLE_CHANGE, WILD_CHANGE, draw_composite
 
 
 @pytest.fixture
@@ -54,7 +54,27 @@ def test_epochs_never_repeat_and_an_index_always_does(scenes):
 
 
 def test_another_seed_is_another_stream(photos, scenes):
-    assert not torch.equal(ComposedScenes(photos, 48, seed=1)[0].image, scenes[0].image)
+    other = ComposedScenes(photos, 48, seed=1)
+    assert not torch.equal(other[0].image, scenes[0].image)
+    assert any(not torch.equal(other[index].real, scenes[index].real) for index in range(12))  # other flips
+
+
+def test_the_colours_are_those_of_the_reference_object_and_not_of_its_background(tmp_path):
+    scenes = ComposedScenes(make_two_greys(tmp_path / "photos"), 48)
+    expected = list(GREYS.values())[::-1]
+    for index in range(8):
+        sample = scenes[index]
+        inside = sample.mask[0] > 0
+        assert 255 * float(sample.image[:, inside].mean()) == pytest.approx(expected[index % 2], abs=4)
+
+
+def test_of_references_that_do_not_fit_the_one_nearest_to_a_typical_change_is_kept():
+    grey = [np.full((20, 3), value, dtype=np.uint8) for value in (255, 105, 210, 101)]
+    image, mask = np.full((4, 5, 3), 100, dtype=np.uint8), np.ones((4, 5), dtype=bool)
+    drawn = draw_composite(image, mask, grey, "histogram")
+    assert (drawn.reference, drawn.strength, drawn.fits) == (2, 110, False)
+    drawn = draw_composite(image, mask, [*grey, np.full((20, 3), 140, dtype=np.uint8)], "histogram")
+    assert (drawn.reference, drawn.strength, drawn.fits) == (4, 40, True)
 
 
 def test_0_and_2_workers_give_the_same_batches(scenes):
@@ -63,7 +83,8 @@ def test_0_and_2_workers_give_the_same_batches(scenes):
         loader = make_loader(scenes, 4, train=True, workers=workers, seed=1)
         batches[workers] = [batch for _ in range(2) for batch in loader]
     assert len(batches[0]) == 6
-    assert all(torch.equal(a.image, b.image) for a, b in zip(batches[0], batches[2], strict=True))
+    for alone, with_workers in zip(batches[0], batches[2], strict=True):
+        assert equal(alone, with_workers)
     assert not torch.equal(batches[0][0].image, batches[0][3].image)
 
 
@@ -97,6 +118,17 @@ def test_a_store_gives_the_same_stream(photos, scenes, tmp_path):
     stored = ComposedScenes(photos, 48, cache=tmp_path / "store")
     for index in range(20):
         assert equal(stored[index], scenes[index])
+
+
+def test_a_store_that_is_squashed_or_too_small_is_refused(photos, tmp_path):
+    for name, resize in (("squashed", Resize(48)), ("small", Resize(40, keep_aspect=True))):
+        prepare(photos, tmp_path / name, resize)
+        with pytest.raises(StoreError, match="expected one that keeps the aspect, of 48 pixels or more"):
+            ComposedScenes(photos, 48, cache=tmp_path / name)
+
+
+def test_a_loop_ends_with_the_epoch(scenes):
+    assert len(list(scenes)) == 12
 
 
 def test_regions_too_small_or_too_large_are_left_out_and_named(photos, tmp_path):

@@ -63,6 +63,19 @@ def test_two_images_of_one_stem_are_not_chosen_between(folders):
         pair_folders(folders / "images", folders / "masks")
 
 
+def test_a_link_out_of_the_folder_is_not_followed(folders, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    (folders / "masks" / "cat.png").rename(secret)
+    (folders / "masks" / "cat.png").symlink_to(secret)
+    with pytest.raises(FolderError, match=r"cat\.png: .*lies outside"):
+        pair_folders(folders / "images", folders / "masks")
+
+
+def test_a_table_that_names_one_file_for_both_is_refused(folders):
+    with pytest.raises(FolderError, match="stands for image and mask"):
+        table(folders, "name\nimages/cat.jpg\n")
+
+
 def test_nothing_in_common_says_how_to_name_files(folders):
     for mask in (folders / "masks").iterdir():
         mask.rename(mask.with_name(f"x{mask.name.replace('_', '-')}"))

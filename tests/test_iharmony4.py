@@ -97,7 +97,7 @@ def test_a_root_whose_own_name_contains_composite_images_is_no_trap(tmp_path):
     ("make", "advice"),
     [
         (lambda root: (root / "notes.txt").touch(), "found no sub-dataset"),
-        (lambda root: (root / "HCOCO.zip").write_bytes(b"PK"), r"dirl data unpack HCOCO\.zip"),
+        (lambda root: (root / "HCOCO.zip").write_bytes(b"PK"), r"dirl data unpack /.*/HCOCO\.zip /"),
         (lambda root: (root / "masks").mkdir(), "found masks only"),
     ],
 )
@@ -139,8 +139,32 @@ def test_an_unknown_split_and_a_missing_list_say_what_to_do(tmp_path):
     make_data_set(tmp_path, TRAIN[:1])
     with pytest.raises(DataSetError, match="expected one of train, val, trainval"):
         read_split(tmp_path, "validation")
-    with pytest.raises(DataSetError, match=r"found no le50_test\.txt .*dirl data check"):
+    with pytest.raises(DataSetError, match=r"found no le50_test\.txt; run  dirl data check /"):
         IHarmony4(tmp_path, "test")
+
+
+def test_a_missing_list_is_explained_by_what_is_there(tmp_path):
+    root = make_data_set(tmp_path, TRAIN[:1])
+    (root / "dirl_lists").mkdir()
+    (root / "dirl_lists" / "le50_all.txt").write_text(f"{TRAIN[0]}\n")
+    with pytest.raises(DataSetError, match="no official lists are there; use split 'all'"):
+        IHarmony4(root, "train")
+    (root / "le50_train.txt").write_text(f"{TRAIN[0]}\n")
+    (root / "dirl_lists" / "le50_all.txt").unlink()
+    with pytest.raises(DataSetError, match=r"found no le50_test\.txt, only le50_train\.txt"):
+        IHarmony4(root, "test")
+    (root / "le50_train.txt").unlink()
+    (root / "recipe.json").touch()
+    with pytest.raises(DataSetError, match="not finished; run the same  dirl data synthesize  again"):
+        IHarmony4(root, "train")
+
+
+def test_a_loop_ends_with_the_epoch_and_an_index_too_low_is_refused(tmp_path):
+    data = IHarmony4(with_lists(tmp_path), "test", size=32)
+    assert [sample.name for sample in data] == ["c3_9_1", "c77_1_1", "f88_1_2"]
+    assert data[-3].name == "c3_9_1"
+    with pytest.raises(IndexError, match="expected at least -3"):
+        data[-4]
 
 
 def test_a_list_cannot_lead_outside(tmp_path):
@@ -219,7 +243,9 @@ def test_batches_are_the_same_with_0_and_2_workers_and_differ_by_epoch(tmp_path)
         loader = make_loader(data, 8, train=True, workers=workers, seed=3)
         batches[workers] = [batch for _ in range(2) for batch in loader]
     assert [b.name for b in batches[0]] == [b.name for b in batches[2]]
-    assert all(torch.equal(a.image, b.image) for a, b in zip(batches[0], batches[2], strict=True))
+    for alone, with_workers in zip(batches[0], batches[2], strict=True):
+        assert torch.equal(alone.image, with_workers.image)
+        assert torch.equal(alone.mask, with_workers.mask)
     half = len(batches[0]) // 2
     assert batches[0][0].name != batches[0][half].name
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_photos import make_photo, make_photos
+from tiny_photos import GREYS, make_photo, make_photos, make_two_greys
 
 from dirl_lib.data import synthesize as synthesis
 from dirl_lib.data.folders import MaskedPhoto, read_table
 from dirl_lib.data.iharmony4 import IHarmony4, read_split
+from dirl_lib.data.lists import read_list
 from dirl_lib.data.references import References
 from dirl_lib.data.synthesize import SynthesisError, synthesize
 from dirl_lib.images import ImageFileError, read_image, read_mask
@@ -72,6 +73,8 @@ def test_the_result_is_a_data_set_whose_splits_are_the_photographs(photos, tmp_p
     synthesize(val, tmp_path / "out")
     splits = {split: {name.photo for name in read_split(tmp_path / "out", split)} for split in ("train", "val", "test")}
     assert len(splits["val"]) == 2
+    listed = {split: read_list(tmp_path / "out" / f"le50_{split}.txt") for split in ("train", "val")}
+    assert set(listed["val"]) < set(listed["train"])  # as in the released lists
     assert not splits["train"] & splits["val"]
     assert not (splits["train"] | splits["val"]) & splits["test"]
     assert IHarmony4(tmp_path / "out", "train", size=32)[0].mask.any()
@@ -84,6 +87,12 @@ def test_photographs_without_a_split_are_split_whole(tmp_path):
     split = {photo.name: photo.split for photo in synthesis._with_splits(photos, 0)}
     assert Counter(split.values()) == {"train": 36, "test": 4}
     assert all(split[f"photo {n}"] == split[f"photo {n + 1}"] for n in range(0, 40, 2))
+    rest = {photo.name: photo.split for photo in synthesis._with_splits(photos[2:], 0)}
+    assert (
+        sum(rest[name] != split[name] for name in rest) <= 2
+    )  # without one photograph the others stay where they were
+    half = [photo._replace(split="test") if photo.name == "photo 0" else photo for photo in photos]
+    assert {p.split for p in synthesis._with_splits(half, 0) if p.photo == "scene 0"} == {"test"}
     assert split != {photo.name: photo.split for photo in synthesis._with_splits(photos, 1)}
 
 
@@ -92,7 +101,7 @@ def test_workers_and_order_have_no_part_in_it_and_the_seed_has(photos, tmp_path)
     synthesize(photos[::-1], tmp_path / "two", workers=2)
     synthesize(photos, tmp_path / "other", seed=1)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert contents(tmp_path / "one") != contents(tmp_path / "other")
+    assert contents(tmp_path / "one" / "Synthetic") != contents(tmp_path / "other" / "Synthetic")
 
 
 @pytest.mark.parametrize("regions", [0, 1, 7])
@@ -101,11 +110,11 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(photos, tmp_pat
     calls = []
     real = synthesis._compose_region
 
-    def counted(job):
-        calls.append(job[0])
+    def counted(number):
+        calls.append(number)
         if len(calls) == regions + 1:
             raise KeyboardInterrupt
-        return real(job)
+        return real(number)
 
     monkeypatch.setattr(synthesis, "_compose_region", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -113,7 +122,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(photos, tmp_pat
     with (tmp_path / "part" / "regions.jsonl").open("a") as log:
         log.write('[5, {"rows": [{"na')  # as a kill in the middle of a line leaves it
     seen = []
-    monkeypatch.setattr(synthesis, "_compose_region", lambda job: (seen.append(job[0]), real(job))[1])
+    monkeypatch.setattr(synthesis, "_compose_region", lambda number: (seen.append(number), real(number))[1])
     synthesize(photos, tmp_path / "part")
     assert contents(tmp_path / "part") == contents(tmp_path / "whole")
     assert len(seen) == 12 - regions
@@ -201,8 +210,30 @@ def test_bad_files_stop_or_are_counted_and_spoil_nothing_else(photos, tmp_path):
         report = synthesize(photos, tmp_path / "out", problems=problems)
         assert [line.split(": ")[0].rsplit("/")[-1] for line in problems] == ["photo 4.png"]
         assert report.refused["regions with files that cannot be used"] == 1
-    with pytest.raises(SynthesisError, match="an earlier run left out bad files"):
+    with pytest.raises(ImageFileError, match=r"photo 4\.png: the file is empty"):
         synthesize(photos, tmp_path / "out")
+
+
+def test_a_mended_file_and_what_took_its_colours_are_made_again_and_nothing_else(photos, tmp_path, monkeypatch):
+    whole = photos[4].image_path.read_bytes()
+    photos[4].image_path.write_bytes(whole[:200])
+    synthesize(photos, tmp_path / "out", problems=[])
+    photos[4].image_path.write_bytes(whole)
+    made = []
+    real = synthesis._compose_region
+    monkeypatch.setattr(synthesis, "_compose_region", lambda number: (made.append(number), real(number))[1])
+    synthesize(photos, tmp_path / "out")
+    assert 1 <= len(made) < 9  # at most the six cats of its class, three of which stand in its split
+    synthesize(photos, tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_deleted_composite_is_made_again(photos, tmp_path):
+    synthesize(photos, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    next((tmp_path / "out" / "Synthetic" / "composite_images").iterdir()).unlink()
+    synthesize(photos, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
 
 
 def test_regions_too_small_or_too_large_are_refused_and_counted(photos, tmp_path):
@@ -212,6 +243,25 @@ def test_regions_too_small_or_too_large_are_refused_and_counted(photos, tmp_path
     assert report.refused["regions outside 1% to 50% of the picture"] == 2
     assert not {"photo 20.png", "photo 22.png"} & {row["image"] for row in index(tmp_path / "out")}
     assert "left out: 2 regions outside 1% to 50%" in str(report)
+
+
+def test_composites_that_nobody_could_see_are_refused_and_counted(photos, tmp_path):
+    for scene in (30, 31):  # the same colours in two photographs, and no other object of their class
+        twin = make_photo(tmp_path / "twins" / str(scene), 0)
+        photos.append(twin._replace(name=f"twin {scene}", photo=f"scene {scene}", category="owl"))
+    report = synthesize(photos, tmp_path / "out")
+    for method in METHODS:
+        assert report.refused[f"composites of no change from 15 to 80 by {method}"] >= 2
+    assert report.composites + sum(report.refused.values()) == 14 * 4
+    assert "owl" not in {row["class"] for row in index(tmp_path / "out")}
+
+
+def test_the_colours_are_those_of_the_reference_object_and_not_of_its_background(tmp_path):
+    photos = make_two_greys(tmp_path / "photos")
+    synthesize(photos, tmp_path / "out")
+    for row in index(tmp_path / "out"):
+        composite = read_image(tmp_path / "out" / "Synthetic" / "composite_images" / f"{row['name']}.jpg")
+        assert composite[read_mask(photos[0].mask_path)].mean() == pytest.approx(GREYS[row["reference"]], abs=4)
 
 
 def test_a_size_is_the_longest_side_and_fewer_composites_use_different_methods(photos, tmp_path):
@@ -239,6 +289,14 @@ def test_hostile_file_names_come_through_and_reach_no_list(tmp_path, name):
     report = synthesize(photos, tmp_path / "out")
     assert len(IHarmony4(tmp_path / "out", "all", size=32)) == report.composites > 0
     assert index(tmp_path / "out")[0]["image"].startswith(name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep file names in Unicode")
+def test_a_file_name_that_is_no_text_comes_through(photos, tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    photos[0] = photos[0]._replace(name=name, image_path=photos[0].image_path.rename(tmp_path / name))
+    synthesize(photos, tmp_path / "out")
+    assert r"caf\udce9.png" in {row["image"] for row in index(tmp_path / "out")}
 
 
 @pytest.mark.parametrize("options", [{"per_region": 0}, {"per_region": 5}, {"size": 0}, {"seed": -1}, {"workers": 0}])

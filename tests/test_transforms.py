@@ -89,6 +89,24 @@ def test_odd_shapes_are_resized_and_cropped(size):
         assert ReleasedAugmentation(32)(noise(*size), soft)[1].all()
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+def test_the_number_of_threads_shows_in_no_pixel(antialias):
+    image, soft = noise(479, 641), noise(479, 641, channels=1)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with seeded(1):
+                results.append(
+                    [*Resize(224, antialias=antialias)(image, soft), *ReleasedAugmentation(224)(image, soft)]
+                )
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
 def test_no_size_below_one_pixel():
     with pytest.raises(ValueError, match="found size 0, expected at least 1"):
         Resize(0)
@@ -146,7 +164,7 @@ def test_a_mask_of_another_size_is_refused():
         ReleasedAugmentation(32)(noise(64, 64), torch.zeros((1, 64, 60), dtype=torch.uint8))
 
 
-def test_seeds_of_neighbours_are_unrelated_and_fit_torch():
+def test_seeds_of_neighbours_differ_and_fit_torch():
     seeds = {item_seed(seed, index) for seed in range(20) for index in range(50)}
     assert len(seeds) == 1000
     assert all(0 <= seed < 2**63 for seed in seeds)

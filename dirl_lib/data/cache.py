@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dirl_lib.data.folders import MaskedPhoto, read_pair
+from dirl_lib.data.folders import MaskedPhoto, read_pair, stamp
 from dirl_lib.data.transforms import Resize
 from dirl_lib.files import write_in_one_step
 from dirl_lib.images import ImageFileError
@@ -38,8 +38,6 @@ FORMAT = 1
 MOST_IN_A_SHARD = 256
 SHARD_BYTES = 64 * 1024 * 1024
 INDEX = "store.json"
-STAMPED = 64 * 1024
-"""So many bytes at either end of a source file go into its stamp: to read it all would take as long as to decode it."""
 COMPARED = 64
 """Of so many records the stamps are compared when a store is opened, evenly spread: a store of other files differs in
 nearly all of them."""
@@ -99,9 +97,9 @@ def prepare(
         try:
             for number, start in enumerate(range(0, len(records), length)):
                 shard, part = _shard_path(out, number), records[start : start + length]
-                stamps = dict(zip((record.name for record in part), pool.map(_stamp, part), strict=True))
+                stamps = dict(zip((record.name for record in part), pool.map(stamp, part), strict=True))
                 header = _finished_shard(shard, fingerprint)
-                if header is None or header["stamps"] != stamps or (problems is None and header["excluded"]):
+                if header is None or not _serves(shard, header, stamps, keep_excluded=problems is not None):
                     entries: dict[str, tuple[Tensor, Tensor] | str] = {}
                     for record, one in zip(part, pool.map(entry, part), strict=True):
                         entries[record.name] = one
@@ -200,7 +198,7 @@ class PreparedStore:
             if not record.image_path.is_file() or not record.mask_path.is_file():
                 continue  # a store may travel without its sources
             _, header = self._shard(self._shard_of[record.name])
-            if header["stamps"][record.name] != _stamp(record):
+            if header["stamps"][record.name] != stamp(record):
                 raise StoreError(
                     f"{self.root}: the entry {record.name} was made of other files than {record.image_path} and its "
                     "mask; prepare a store of these"
@@ -222,21 +220,6 @@ def _fingerprint(records: Sequence[MaskedPhoto], resize: Resize) -> str:
     for record in records:
         digest.update(f"{record.name}\n".encode())
     return digest.hexdigest()
-
-
-def _stamp(record: MaskedPhoto) -> list[int]:
-    """Size of image and mask, and a CRC-32 of both ends of each; survives copying, unlike the time of a file."""
-    stamp = []
-    for path in (record.image_path, record.mask_path):
-        try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                crc = zlib.crc32(file.read(STAMPED))
-                file.seek(max(size - STAMPED, 0))
-                stamp += [size, zlib.crc32(file.read(STAMPED), crc)]
-        except OSError:
-            stamp += [-1, 0]
-    return stamp
 
 
 def _shard_length(resize: Resize) -> int:
@@ -290,6 +273,17 @@ def _finished_shard(path: Path, fingerprint: str) -> dict[str, Any] | None:
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     return header if header.get("fingerprint") == fingerprint else None
+
+
+def _serves(path: Path, header: dict[str, Any], stamps: dict[str, list[int]], *, keep_excluded: bool) -> bool:
+    """Whether a shard was made of the files as they are now, and every entry has the sum in its header."""
+    if header["stamps"] != stamps or (header["excluded"] and not keep_excluded):
+        return False
+    tensors = _safe_open(path)
+    return all(
+        _crc(tensors.get_tensor(f"{name}/image"), tensors.get_tensor(f"{name}/mask")) == crc
+        for name, crc in header["crc32"].items()
+    )
 
 
 def _safe_open(path: Path) -> Any:

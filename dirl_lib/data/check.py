@@ -69,7 +69,7 @@ class SubsetReport:
     listed: int = 0
     """Composites that the lists name."""
     missing: list[str] = field(default_factory=list)
-    """Listed composites that are absent, or whose mask is."""
+    """Files that are absent: listed composites, and their masks."""
     unlisted: int = 0
     """Composites on disk that no list names, where there are lists."""
     over_half: int = 0
@@ -126,7 +126,7 @@ class CheckReport:
         for one in self.subsets.values():
             if one.missing:
                 source = SOURCES.get(one.name, "where this data set came from")
-                text.append(f"{one.name}: {len(one.missing):,} listed files are missing; get them: {source}")
+                text.append(f"{one.name}: {len(one.missing):,} files are missing; get them: {source}")
             if one.unlisted:
                 text.append(f"{one.name}: {one.unlisted:,} composites stand in no list and are left out")
             text += [f"  {item}" for item in (*one.missing[:SHOWN], *one.problems[:SHOWN])]
@@ -210,7 +210,10 @@ def check(
 def _why_absent(root: Path, name: str) -> str:
     """A folder of the right name without composites is worth a word: a search for it would be in vain."""
     half = next((folder for folder in walk(root) if folder.name == name), None)
-    return "not here" if half is None else f"{half} has no composite_images or no masks"
+    if half is None:
+        return "not here"
+    lacking = [room for room in ("composite_images", "masks") if not (half / room).is_dir()]
+    return f"{half} has no {' and no '.join(lacking)}"
 
 
 def _composites_on_disk(folder: Path, report: SubsetReport) -> list[CompositeName]:
@@ -301,14 +304,18 @@ def _files_to_measure(
         report = reports[subset]
         images, masks = (listing(folder / room, report.problems) for room in ("composite_images", "masks"))
         files |= {folder / "masks" / mask: (subset, True) for mask in sorted(masks) if mask.endswith(".png")}
+        lost: dict[str, None] = {}  # each mask once, however many composites want it
         for name in listed:
             if name.subset != subset:
                 continue
             record = record_of(subsets, name)
             if record.image_path.name in images:
                 files[record.image_path] = (subset, False)
-            if record.image_path.name not in images or record.mask_path.name not in masks:
+            else:
                 report.missing.append(name.image_entry)
+            if record.mask_path.name not in masks:
+                lost[name.mask_entry] = None
+        report.missing += lost
     return files
 
 

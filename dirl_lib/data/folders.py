@@ -11,18 +11,25 @@ from __future__ import annotations
 
 import csv
 import re
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dirl_lib.data.lists import ListFileError, inside
-from dirl_lib.images import ImageFileError, image_size, read_image, read_soft_mask
+from dirl_lib.images import ImageFileError, image_size, printable, read_image, read_soft_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FolderError", "MaskedPhoto", "pair_folders", "read_pair", "read_table"]
+__all__ = ["FolderError", "MaskedPhoto", "pair_folders", "read_arrays", "read_pair", "read_table", "stamp"]
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+STAMPED = 64 * 1024
+"""So many bytes at either end of a file go into its stamp."""
 
 
 class FolderError(ValueError):
@@ -132,7 +139,7 @@ def read_table(
     return list(pairs.values())
 
 
-def read_pair(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[Tensor, Tensor]:
+def read_arrays(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Read one image and its mask, and make sure that they belong together.
 
     Args:
@@ -140,7 +147,7 @@ def read_pair(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[Tens
         at_least: a large JPEG may come out smaller, but no side below this; None keeps its size.
 
     Returns:
-        uint8 (3, H, W), upright RGB, and uint8 (1, H, W), the mask's grey values at the full size of the file.
+        uint8 (H, W, 3), upright RGB, and uint8 (H', W'), the mask's grey values at the full size of the file.
 
     Raises:
         ImageFileError: a file cannot be read, or the two differ in size after the EXIF rotation.
@@ -149,12 +156,36 @@ def read_pair(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[Tens
     size = image.shape[:2] if at_least is None else image_size(record.image_path)
     if mask.shape != size:
         raise ImageFileError(
-            f"{record.mask_path}: found a mask of {mask.shape[0]}x{mask.shape[1]} (height x width), expected "
-            f"{size[0]}x{size[1]} as in {record.image_path}; check that the two belong together"
+            f"{printable(record.mask_path)}: found a mask of {mask.shape[0]}x{mask.shape[1]} (height x width), "
+            f"expected {size[0]}x{size[1]} as in {printable(record.image_path)}; check that the two belong together"
         )
+    return image, mask
+
+
+def read_pair(record: MaskedPhoto, *, at_least: int | None = None) -> tuple[Tensor, Tensor]:
+    """`read_arrays` as tensors: uint8 (3, H, W) and uint8 (1, H', W')."""
     import torch
 
+    image, mask = read_arrays(record, at_least=at_least)
     return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)[None]
+
+
+def stamp(record: MaskedPhoto) -> list[int]:
+    """Size of image and mask in bytes, and a CRC-32 of both ends of each; -1 and 0 for a file that cannot be read.
+
+    Tells whether files have changed; survives copying, unlike their times, and reads little, unlike a hash of it all.
+    """
+    numbers = []
+    for path in (record.image_path, record.mask_path):
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                crc = zlib.crc32(file.read(STAMPED))
+                file.seek(max(size - STAMPED, 0))
+                numbers += [size, zlib.crc32(file.read(STAMPED), crc)]
+        except OSError:
+            numbers += [-1, 0]
+    return numbers
 
 
 def _by_stem(folder: Path, problems: list[str] | None) -> dict[str, Path]:

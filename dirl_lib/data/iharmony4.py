@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -170,6 +171,9 @@ class IHarmony4(MaskedPhotos):
         self.split = split
         self.names = [name for name in present if name.stem in used]
 
+    def __repr__(self) -> str:
+        return f"IHarmony4({self.label})"
+
     @property
     def label(self) -> str:
         """How to call a result on these images: "le50_test, 7237 images", or "subset: HFlickr, 783 images"."""
@@ -286,8 +290,14 @@ def _read_names(places: Sequence[Path], stem: str) -> list[CompositeName]:
     for place in places:
         if (place / f"{stem}.txt").is_file():
             return [parse_entry(entry) for entry in read_list(place / f"{stem}.txt")]
-    looked = " or in ".join(str(place) for place in places)
-    raise DataSetError(f"found no {stem}.txt in {looked}; run  dirl data check {places[0]}  to make it")
+    root, known = places[0], {file.name for place in places if place.is_dir() for file in place.glob("le50_*.txt")}
+    if not known and (root / "recipe.json").is_file():
+        raise DataSetError(f"{root}: these composites are not finished; run the same  dirl data synthesize  again")
+    if "le50_all.txt" in known:
+        raise DataSetError(f"{root}: found no {stem}.txt, as no official lists are there; use split 'all', or add them")
+    if known:
+        raise DataSetError(f"{root}: found no {stem}.txt, only {', '.join(sorted(known))}; use a split that is there")
+    raise DataSetError(f"{root}: found no {stem}.txt; run  dirl data check {shlex.quote(str(root))}  to make it")
 
 
 def _present(
@@ -299,7 +309,11 @@ def _present(
         wanted = [name for name in names if name.subset == subset]
         images, masks = listing(folder / "composite_images"), listing(folder / "masks")
         here = {name for name in wanted if f"{name.stem}.jpg" in images and f"{name.photo}_{name.mask}.png" in masks}
-        missing = [name.image_entry for name in wanted if name not in here]
+        missing = [
+            name.image_entry if f"{name.stem}.jpg" not in images else name.mask_entry
+            for name in wanted
+            if name not in here
+        ]
         if missing:
             message = (
                 f"{folder}: {len(missing)} of {len(wanted)} listed composites or their masks are missing, "
@@ -369,7 +383,10 @@ def _advice(root: Path) -> str:
         return f"found {', '.join(half)} only, expected composite_images and masks; unpack the rest of the archive"
     archives = [file.name for file in sorted(root.iterdir()) if file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz")]
     if archives:
-        return f"found the archive {archives[0]}, not its folders; run  dirl data unpack {archives[0]} {root}"
+        command = shlex.join(["dirl", "data", "unpack", str(root / archives[0]), str(root)])
+        return f"found the archive {archives[0]}, not its folders; run  {command}"
+    if (root / "index.csv").is_file():
+        return f"found a table and no sub-dataset; name the table, {root / 'index.csv'}"
     return (
         "found no sub-dataset, expected HCOCO, HAdobe5k, HFlickr or Hday2night with composite_images and masks; "
         "docs/DATA.md says where to get them"

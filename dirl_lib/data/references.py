@@ -48,9 +48,20 @@ class References:
             self._of_split[one.split],
             self._of_split.get("train", []),
         ):
-            others = [other for other in candidates if self._photos[other].photo != one.photo]
-            if others:
-                return [int(other) for other in rng.permutation(others)[:tries]]
+            chosen = self._draw_from(candidates, one.photo, tries, rng)
+            if chosen:
+                return chosen
         raise ValueError(
             f"{one.image_path}: the split {one.split!r} has no other photograph to take colours from; add photographs"
         )
+
+    def _draw_from(self, candidates: Sequence[int], photo: str, tries: int, rng: np.random.Generator) -> list[int]:
+        """Records of other photographs, drawn one by one: listing them all for each draw would take n squared steps."""
+        chosen: dict[int, None] = {}
+        for place in rng.integers(len(candidates), size=4 * tries).tolist() if len(candidates) > 4 * tries else []:
+            if self._photos[candidates[place]].photo != photo:
+                chosen.setdefault(candidates[place])
+            if len(chosen) == tries:
+                return list(chosen)
+        others = [other for other in candidates if self._photos[other].photo != photo and other not in chosen]
+        return [*chosen, *(int(other) for other in rng.permutation(others)[: tries - len(chosen)])]

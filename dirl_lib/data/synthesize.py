@@ -10,12 +10,15 @@ throw out what looked wrong; here the size of the change decides alone, so that 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
+import io
 import itertools
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,10 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dirl_lib.data.folders import MaskedPhoto
+from dirl_lib.data.folders import MaskedPhoto, read_arrays, stamp
 from dirl_lib.data.lists import write_list
 from dirl_lib.data.references import References
-from dirl_lib.images import ImageFileError, check_same_size, printable, read_image, read_mask, write_image, write_mask
+from dirl_lib.files import write_in_one_step
+from dirl_lib.images import ImageFileError, printable, write_image, write_mask
 from dirl_lib.synthesis.color_transfer import METHODS
 from dirl_lib.synthesis.compose import AREAS, VISIBLE_CHANGE, WILD_CHANGE, draw_composite
 
@@ -42,10 +46,13 @@ FORMAT = 1
 SUBSET = "Synthetic"
 TRIES = 8
 """References tried for one composite ..."""
-OFFERED = 64
-"""... out of so many for a region, so that its composites differ in their references too."""
+OFFERED = 16
+"""... out of so many for a region: its composites differ in their references, and few photographs are decoded."""
+REFERENCE_COLORS = 65536
+"""So many colours stand for a reference, evenly taken: enough for its distribution, and sorted in a moment."""
 TEST_SHARE = 0.1
 SPLITS = ("train", "val", "test")
+LOG = "regions.jsonl"
 ROOMS = ("composite_images", "masks", "real_images")
 INDEX_COLUMNS = (
     "name", "image", "mask", "class", "method", "reference", "same_class", "split", "area_fraction", "strength",
@@ -82,6 +89,7 @@ class _Recipe(NamedTuple):
     seed: int
     size: int | None
     per_region: int
+    references: References
 
 
 def synthesize(
@@ -89,7 +97,7 @@ def synthesize(
     out: str | Path,
     *,
     seed: int = 0,
-    size: int | None = None,
+    size: int | None = 1024,
     per_region: int = len(METHODS),
     workers: int = 1,
     problems: list[str] | None = None,
@@ -102,9 +110,10 @@ def synthesize(
             tenth for the test.
         out: a new or empty folder, or one with an earlier run of the same recipe.
         seed: of every draw. A region's draws depend on its name and not on the order or the workers.
-        size: longest side of what is written; None writes each photograph at its own size.
+        size: longest side of what is written; larger photographs are made smaller. None writes each at its own size,
+            which takes a minute and a gigabyte for each region of a 12-megapixel photograph.
         per_region: composites of each region, by so many different transfers.
-        workers: processes.
+        workers: processes; with more than one a script needs the usual `if __name__ == "__main__":`.
         problems: None stops at the first bad file; a list collects one line for each and goes on.
         progress: called with the number of regions done since the last call.
 
@@ -129,32 +138,27 @@ def synthesize(
         raise SynthesisError(f"found workers {workers}, expected at least 1 process")
     _check_records(photos)
     recipe = _recipe(photos, Path(out), seed, size, per_region)
-    references = References(recipe.photos)
-    chosen = [references.draw(number, OFFERED, _rng(recipe, number)) for number in range(len(recipe.photos))]
     _claim(recipe)
     for room in ROOMS:
         (recipe.out / SUBSET / room).mkdir(parents=True, exist_ok=True)
     _remove_half_written(recipe.out)
-    done = _read_log(recipe.out)
-    jobs = [(number, chosen[number]) for number in range(len(recipe.photos)) if number not in done]
+    stamps = [stamp(photo) for photo in recipe.photos]
+    done = _finished(recipe, stamps, keep_problems=problems is not None)
     if progress is not None:
         progress(len(done))
     with (recipe.out / LOG).open("a", encoding="utf-8", buffering=1) as log:
-        for number, outcome in _compose_all(recipe, jobs, workers):
+        missing = [number for number in range(len(recipe.photos)) if number not in done]
+        for number, outcome in zip(missing, _compose_all(recipe, missing, workers), strict=True):
             if "problem" in outcome and problems is None:
                 raise ImageFileError(outcome["problem"])
+            outcome["stamps"] = [stamps[one] for one in (number, *outcome["tried"])]
             log.write(json.dumps([number, outcome]) + "\n")
             done[number] = outcome
             if progress is not None:
                 progress(1)
     if problems is not None:
         problems += [outcome["problem"] for _, outcome in sorted(done.items()) if "problem" in outcome]
-    elif any("problem" in outcome for outcome in done.values()):
-        raise SynthesisError(f"{out}: an earlier run left out bad files; say so again with problems=[]")
     return _finish(recipe, done)
-
-
-LOG = "regions.jsonl"
 
 
 def _check_records(photos: Sequence[MaskedPhoto]) -> None:
@@ -182,24 +186,20 @@ def _recipe(photos: Sequence[MaskedPhoto], out: Path, seed: int, size: int | Non
         seen[photo.image_path] += 1
         mask_ids.append(str(seen[photo.image_path]))
     photo_ids = [f"p{files[photo.image_path]:06d}" for photo in ordered]
-    return _Recipe(out, ordered, photo_ids, mask_ids, seed, size, per_region)
+    return _Recipe(out, ordered, photo_ids, mask_ids, seed, size, per_region, References(ordered))
 
 
 def _with_splits(photos: Sequence[MaskedPhoto], seed: int) -> list[MaskedPhoto]:
     """Give a split to those that have none: all regions of a photograph the same one."""
-    open_ones = sorted({photo.photo for photo in photos if not photo.split})
-    count = round(TEST_SHARE * len(open_ones))
-    drawn = np.random.default_rng([seed, len(open_ones)]).permutation(len(open_ones))[:count]
-    test = {open_ones[index] for index in drawn}
-    return [
-        photo if photo.split else photo._replace(split="test" if photo.photo in test else "train") for photo in photos
-    ]
+    known = {photo.photo: photo.split for photo in photos if photo.split}
+    open_ones = sorted({photo.photo for photo in photos} - known.keys(), key=lambda photo: _hash(seed, photo))
+    known |= dict.fromkeys(open_ones, "train") | dict.fromkeys(open_ones[: round(TEST_SHARE * len(open_ones))], "test")
+    return [photo if photo.split else photo._replace(split=known[photo.photo]) for photo in photos]
 
 
-def _rng(recipe: _Recipe, number: int) -> np.random.Generator:
-    """Draws of one region: of its name, so that neither order nor workers have a part in them."""
-    name = hashlib.sha256(recipe.photos[number].name.encode("utf-8", "surrogatepass")).digest()
-    return np.random.default_rng([recipe.seed, int.from_bytes(name[:8])])
+def _hash(seed: int, name: str) -> bytes:
+    """Stands for a name in every draw, so that neither order nor workers nor absent files have a part in it."""
+    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _claim(recipe: _Recipe) -> None:
@@ -213,8 +213,7 @@ def _claim(recipe: _Recipe) -> None:
     }
     sources = hashlib.sha256()
     for photo in recipe.photos:
-        sizes = [path.stat().st_size if path.is_file() else -1 for path in (photo.image_path, photo.mask_path)]
-        line = f"{photo.name}\0{photo.photo}\0{photo.category}\0{photo.split}\0{sizes}\n"
+        line = f"{photo.name}\0{photo.photo}\0{photo.category}\0{photo.split}\n"
         sources.update(line.encode("utf-8", "surrogatepass"))
     described["sources"] = sources.hexdigest()
     path = recipe.out / "recipe.json"
@@ -229,11 +228,11 @@ def _claim(recipe: _Recipe) -> None:
         return
     # A kill while the recipe was written leaves a part of it and nothing else.
     if recipe.out.exists() and (
-        not recipe.out.is_dir() or any(file.name != _part(path).name for file in recipe.out.iterdir())
+        not recipe.out.is_dir() or any(not file.name.startswith(".recipe.json.") for file in recipe.out.iterdir())
     ):
         raise SynthesisError(f"{recipe.out}: holds other files, expected a new or empty folder for the composites")
     recipe.out.mkdir(parents=True, exist_ok=True)
-    _write_text(path, json.dumps(described, indent=1) + "\n")
+    write_in_one_step(path, f"{json.dumps(described, indent=1)}\n".encode())
 
 
 def _remove_half_written(out: Path) -> None:
@@ -243,38 +242,63 @@ def _remove_half_written(out: Path) -> None:
             left.unlink()
 
 
-def _read_log(out: Path) -> dict[int, dict[str, Any]]:
-    """Regions that an earlier run finished; its last line may be cut short, then that region is made again."""
-    path = out / LOG
+def _finished(recipe: _Recipe, stamps: list[list[int]], *, keep_problems: bool) -> dict[int, dict[str, Any]]:
+    """Regions that an earlier run finished: neither their files nor those of their references have changed since.
+
+    The last line may be cut short, and people delete files: such regions are made again. So are those with bad files,
+    unless `keep_problems`.
+    """
+    path, folder = recipe.out / LOG, recipe.out / SUBSET
+    written = {file.name for room in ROOMS for file in (folder / room).iterdir()}
     done: dict[int, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             number, outcome = json.loads(line)
         except ValueError:
             continue
-        done[number] = outcome
-    _write_text(path, "".join(json.dumps([number, outcome]) + "\n" for number, outcome in done.items()))
+        same = outcome["stamps"] == [stamps[one] for one in (number, *outcome["tried"])]
+        if same and written.issuperset(_files_of(outcome)) and (keep_problems or "problem" not in outcome):
+            done[number] = outcome
+    lines = "".join(json.dumps([number, outcome]) + "\n" for number, outcome in done.items())
+    write_in_one_step(path, lines.encode())
     return done
 
 
-def _compose_all(
-    recipe: _Recipe, jobs: Sequence[tuple[int, list[int]]], workers: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    numbers = [number for number, _ in jobs]
+def _files_of(outcome: dict[str, Any]) -> set[str]:
+    names = [row["name"] for row in outcome.get("rows", [])]
+    files = {f"{name}.jpg" for name in names}
+    return files | {f"{n.rsplit('_', 1)[0]}.png" for n in names} | {f"{n.rsplit('_', 2)[0]}.jpg" for n in names}
+
+
+def _compose_all(recipe: _Recipe, numbers: Sequence[int], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1:
         _start_worker(recipe)
-        yield from zip(numbers, map(_compose_region, jobs), strict=True)
+        yield from map(_compose_region, numbers)
         return
     # Spawned, as a fork of a process that runs torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, context, _start_pool_worker, (recipe,)) as pool:
-            yield from zip(numbers, pool.map(_compose_region, jobs), strict=True)
+            with _interrupts_ignored():  # the workers start here, and leave a Ctrl-C to their parent
+                outcomes = pool.map(_compose_region, numbers)
+            yield from outcomes
     except BrokenProcessPool:
         raise SynthesisError(
             f"{recipe.out}: a worker was killed, most likely as memory ran out; "
             "run it again with fewer workers or a size"
         ) from None
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only there may it be said
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _worker: _Recipe
@@ -298,28 +322,27 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _compose_region(job: tuple[int, list[int]]) -> dict[str, Any]:
-    """The composites of one region; the outcome holds rows of the index, or why there are none."""
-    number, chosen = job
-    recipe, photo = _worker, _worker.photos[job[0]]
+def _compose_region(number: int) -> dict[str, Any]:
+    """The composites of one region; the outcome holds rows of the index, or why there are none, and what was tried."""
+    recipe, photo = _worker, _worker.photos[number]
+    tried: dict[int, NDArray[np.uint8] | None] = {}
     try:
         image, mask = _read(photo, recipe.size)
     except ImageFileError as error:
-        return {"problem": str(error)}
+        return {"problem": str(error), "tried": []}
     area = float(mask.mean())
     if not AREAS[0] <= area <= AREAS[1]:
-        return {"refused": [f"regions outside {AREAS[0]:.0%} to {AREAS[1]:.0%} of the picture"]}
+        return {"refused": [f"regions outside {AREAS[0]:.0%} to {AREAS[1]:.0%} of the picture"], "tried": []}
     folder, stem = recipe.out / SUBSET, f"{recipe.photo_ids[number]}_{recipe.mask_ids[number]}"
     rows: list[dict[str, str]] = []
     refused: list[str] = []
-    rng = _rng(recipe, number)
-    variants = sorted(int(k) for k in rng.permutation(len(METHODS))[: recipe.per_region])
-    for variant in variants:
+    rng = np.random.default_rng(list(_hash(recipe.seed, photo.name)))
+    offered = recipe.references.draw(number, OFFERED, rng)
+    for variant in sorted(int(k) for k in rng.permutation(len(METHODS))[: recipe.per_region]):
         method = list(METHODS)[variant]
-        start = int(rng.integers(len(chosen)))
-        order = [*chosen[start:], *chosen[:start]][:TRIES]
+        order = [int(one) for one in rng.permutation(offered)[:TRIES]]
         read: list[int] = []
-        references = _colors(recipe, order, read)
+        references = _colors(recipe, order, tried, read)
         first = next(references, None)
         if first is None:
             refused.append("composites without a reference that can be read")
@@ -338,40 +361,59 @@ def _compose_region(job: tuple[int, list[int]]) -> dict[str, Any]:
     if rows:
         write_mask(folder / "masks" / f"{stem}.png", mask)
         write_image(folder / "real_images" / f"{recipe.photo_ids[number]}.jpg", image)
-    return {"rows": rows, "refused": refused}
+    return {"rows": rows, "refused": refused, "tried": list(tried)}
 
 
-def _colors(recipe: _Recipe, order: Iterable[int], read: list[int]) -> Iterator[NDArray[np.uint8]]:
-    """The colours of references one by one; `read` takes the number of each that could be read."""
+def _colors(
+    recipe: _Recipe, order: Iterable[int], tried: dict[int, NDArray[np.uint8] | None], read: list[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """The colours of references one by one.
+
+    Args:
+        recipe: where they are.
+        order: their numbers.
+        tried: what this region has looked at before, None for what cannot be used; is added to.
+        read: takes the number of each that is given out.
+    """
     for number in order:
-        try:
-            image, mask = _read(recipe.photos[number], recipe.size)
-        except ImageFileError:
-            continue  # is told when its own region is made
-        if mask.mean() >= AREAS[0]:  # a few pixels have no distribution: whatever took their colours would be flat
+        if number not in tried:
+            tried[number] = _colors_of(recipe.photos[number], recipe.size)
+        colors = tried[number]
+        if colors is not None:
             read.append(number)
-            yield image[mask]
+            yield colors
+
+
+def _colors_of(photo: MaskedPhoto, size: int | None) -> NDArray[np.uint8] | None:
+    try:
+        image, mask = _read(photo, size)
+    except ImageFileError:
+        return None  # is told when its own region is made
+    if mask.mean() < AREAS[0]:
+        return None  # a few pixels have no distribution: whatever took their colours would be flat
+    colors = image[mask]
+    return colors[:: -(-len(colors) // REFERENCE_COLORS)]
 
 
 def _read(photo: MaskedPhoto, size: int | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    image, mask = read_image(photo.image_path), read_mask(photo.mask_path)
-    check_same_size(image, mask, photo.image_path, photo.mask_path)
-    height, width = mask.shape
+    image, soft = read_arrays(photo, at_least=size)
+    height, width = soft.shape
     if size is None or max(height, width) <= size:
-        return image, mask
-    target = max(1, round(width * size / max(mask.shape))), max(1, round(height * size / max(mask.shape)))
+        return image, soft > 127
+    target = max(1, round(width * size / max(soft.shape))), max(1, round(height * size / max(soft.shape)))
     small = Image.fromarray(image).resize(target, Image.Resampling.BICUBIC)
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(target, Image.Resampling.BILINEAR)
-    return np.array(small), np.asarray(soft) > 127
+    return np.array(small), np.asarray(Image.fromarray(soft).resize(target, Image.Resampling.BILINEAR)) > 127
 
 
 def _finish(recipe: _Recipe, done: dict[int, dict[str, Any]]) -> SynthesisReport:
     """Write index and lists, and count."""
     rows = [row for _, outcome in sorted(done.items()) for row in outcome.get("rows", [])]
-    if not rows:
-        raise SynthesisError(f"{recipe.out}: no region gave a composite; offer more, or more colourful, photographs")
     refused = Counter(reason for outcome in done.values() for reason in outcome.get("refused", []))
     refused["regions with files that cannot be used"] = sum("problem" in outcome for outcome in done.values())
+    refused = Counter({reason: count for reason, count in sorted(refused.items()) if count})
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
+        raise SynthesisError(f"{recipe.out}: no region gave a composite ({reasons}); offer other photographs or masks")
     entries = {
         split: [f"{SUBSET}/composite_images/{row['name']}.jpg" for row in rows if row["split"] == split]
         for split in SPLITS
@@ -383,16 +425,17 @@ def _finish(recipe: _Recipe, done: dict[int, dict[str, Any]]) -> SynthesisReport
     ):
         if names:
             write_list(recipe.out / f"{stem}.txt", names)
-    _write_text(recipe.out / "README.txt", README)
-    index = recipe.out / "index.csv"
-    with _part(index).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.DictWriter(file, INDEX_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    _part(index).replace(index)
+    write_in_one_step(recipe.out / "README.txt", README.encode())
+    table = io.StringIO()
+    writer = csv.DictWriter(table, INDEX_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    # Names of files need not be text: what cannot be encoded is written as an escape.
+    write_in_one_step(recipe.out / "index.csv", table.getvalue().encode("utf-8", "backslashreplace"))
     # In the order of the regions, whatever the order in which they came.
-    _write_text(recipe.out / LOG, "".join(f"{json.dumps([n, outcome])}\n" for n, outcome in sorted(done.items())))
-    return SynthesisReport(len(rows), len(recipe.photos), {r: n for r, n in sorted(refused.items()) if n}, recipe.out)
+    log = "".join(f"{json.dumps([number, outcome])}\n" for number, outcome in sorted(done.items()))
+    write_in_one_step(recipe.out / LOG, log.encode())
+    return SynthesisReport(len(rows), len(recipe.photos), dict(refused), recipe.out)
 
 
 README = f"""\
@@ -409,14 +452,3 @@ regions.jsonl  what became of each region, so that an interrupted run can go on
 Variants: {", ".join(f"{number} = {method}" for number, method in enumerate(METHODS, start=1))}.
 The photographs keep the licences they came with.
 """
-
-
-def _write_text(path: Path, text: str) -> None:
-    """In one step: a kill leaves the old file or the new one, never half."""
-    _part(path).write_text(text, encoding="utf-8", newline="\n")
-    _part(path).replace(path)
-
-
-def _part(path: Path) -> Path:
-    """Where a file stands until it is whole."""
-    return path.with_name(f".{path.name}.part")

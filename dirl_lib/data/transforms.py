@@ -69,7 +69,7 @@ class Resize:
             uint8 (3, h, w) and bool (1, h, w).
         """
         target = list(self.target(*soft_mask.shape[-2:]))
-        small, soft = (functional.resize(x.float(), target, antialias=self.antialias) for x in (image, soft_mask))
+        small, soft = (_resized(picture, target, self.antialias) for picture in (image, soft_mask))
         return _as_bytes(small), _over_half(soft)
 
 
@@ -112,8 +112,7 @@ class ReleasedAugmentation:
                 return _as_bytes(self._cut(image, box, flip)), mask
 
     def _cut(self, picture: Tensor, box: dict[str, int], flip: bool) -> Tensor:
-        part = functional.crop(picture, **box).float()
-        cut: Tensor = functional.resize(part, [self.size] * 2, antialias=self.antialias)
+        cut = _resized(functional.crop(picture, **box), [self.size] * 2, self.antialias)
         return cut.flip(-1) if flip else cut
 
 
@@ -142,6 +141,20 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+def _resized(picture: Tensor, target: list[int], antialias: bool) -> Tensor:
+    """Resize in floating point, on one thread: how torch divides the work among threads shows in the last digit, and so
+    in a grey level here and there; a loader's workers have one thread, this process perhaps more."""
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
+    try:
+        resized: Tensor = functional.resize(picture.float(), target, antialias=antialias)
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+    return resized
 
 
 # Both work on floating point. As bytes a mask's frequent exact half, 127.5, would be rounded up and belong to it; and
