@@ -10,10 +10,12 @@ c172513_1275867, is expected in FOLDER/reference. No pixel of it is in this kit.
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from record import write_record
 from scipy.ndimage import distance_transform_edt
 
@@ -49,6 +51,7 @@ def compare(folder: Path) -> dict[str, dict[str, object]]:
         published = read_image(folder / "composite_images" / f"c35030_434421_{variant}.jpg").astype(float)
         ours = recolor(photo, mask, colors, method).astype(float)
         difference = np.abs(ours - published).mean(axis=2)
+        as_theirs = np.abs(as_jpeg(ours.astype(np.uint8)) - published).mean(axis=2)
         figures[method] = {
             "mean, published": rounded(published[mask].mean(axis=0)),
             "mean, ours": rounded(ours[mask].mean(axis=0)),
@@ -58,6 +61,7 @@ def compare(folder: Path) -> dict[str, dict[str, object]]:
             "spread, reference": rounded(colors.std(axis=0)),
             "difference, mean": round(float(difference[mask].mean()), 1),
             "difference, 95 % of pixels below": round(float(np.percentile(difference[mask], 95)), 1),
+            "difference, mean, ours as their JPEG": round(float(as_theirs[mask].mean()), 1),
             "photograph to published, mean": round(float(np.abs(photo - published)[mask].mean()), 1),
         } | {
             f"difference, {low} to {high} px from the outline": round(
@@ -66,6 +70,13 @@ def compare(folder: Path) -> dict[str, dict[str, object]]:
             for low, high in RINGS
         }
     return figures
+
+
+def as_jpeg(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Encoded as the published composites are, by their quantisation tables: quality 75, colour at half resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=75, subsampling="4:2:0")
+    return np.array(Image.open(buffer))
 
 
 def rounded(values: NDArray[np.float64]) -> list[float]:

@@ -1,0 +1,71 @@
+"""Figures in the documents are those that were measured."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = (ROOT / "docs" / "DATA.md").read_text(encoding="utf-8")
+
+
+def record(name: str) -> dict:
+    return json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def row(start: str) -> list[str]:
+    """The cells of the one table line of the last section that begins so."""
+    section = DATA[DATA.index("## What was measured") :]
+    return [
+        [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in section.splitlines()
+        if line.startswith(f"| {start} |")
+    ]
+
+
+@pytest.mark.parametrize("size", ["640 x 480", "4272 x 2848"])
+def test_the_rates_of_the_store(size):
+    rates = record("data")["results"][size]
+    (cells,) = row(size)
+    files, store = rates["files, released augmentation"], rates["store, released augmentation"]
+    expected = [
+        f"{files:.1f}",
+        f"{store:.0f}",
+        f"{store / files:.0f} x",
+        f"{rates['store, as it is'] / rates['files, resized']:.0f} x",
+        f"{rates['decoding at the decoder' + chr(39) + 's scale'] / rates['decoding whole']:.1f} x",
+    ]
+    assert cells == expected
+
+
+@pytest.mark.parametrize("method", ["reinhard", "xiao_ma", "histogram", "idt"])
+def test_the_rates_of_the_transfers_and_the_published_example(method):
+    speed, example = row(method)
+    rates = record("synthesis")["results"]
+    for cell, area in zip(speed, ("5%", "20%", "50%"), strict=True):
+        assert float(cell) == pytest.approx(rates[f"{method}, {area}"]["per second, median"], rel=0.02, abs=0.5)
+    figures = record("hcoco_example")["results"][method]
+    rounded = [
+        " ".join(f"{value:.0f}" for value in figures[f"{what}, {whose}"])
+        for what in ("mean", "spread")
+        for whose in ("published", "ours")
+    ]
+    assert example[:4] == rounded
+    ends = ("difference, mean", "difference, 0 to 4 px from the outline", "difference, 16 to 1000 px from the outline")
+    assert [float(cell) for cell in example[4:]] == [figures[end] for end in ends]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_a_result_has_its_provenance(path):
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert {"command", "date", "commit", "hardware", "versions"} <= result.keys()
+    assert re.fullmatch(r"[0-9a-f]{12}", result["commit"])
+
+
+def test_the_lines_to_paste_name_what_exists():
+    import importlib
+
+    for module, names in re.findall(r"from (dirl_lib[\w.]*) import ([\w, ]+)", DATA):
+        for name in names.split(", "):
+            assert hasattr(importlib.import_module(module), name)
