@@ -359,6 +359,18 @@ def test_references_prefer_the_class_then_any_then_training():
     assert len(references.draw(4, 2, rng)) == 2
 
 
+@pytest.mark.parametrize("objects", [1, 150])
+def test_among_many_the_references_are_different_and_of_other_photographs(objects):
+    crowd = [record(number, photo="crowd") for number in range(objects)]
+    photos = [*crowd, *(record(number) for number in range(objects, 200))]
+    references = References(photos)
+    for seed in range(20):
+        drawn = references.draw(0, 8, np.random.default_rng(seed))
+        assert len(set(drawn)) == len(drawn) == 8
+        assert min(drawn) >= objects
+        assert drawn == references.draw(0, 8, np.random.default_rng(seed))
+
+
 def test_training_never_takes_colours_from_another_split():
     with pytest.raises(ValueError, match="the split 'train' has no other photograph"):
         References([record(0), record(1, split="test")]).draw(0, 5, np.random.default_rng(0))
