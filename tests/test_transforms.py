@@ -142,6 +142,22 @@ def test_crops_cover_90_to_100_percent_and_half_are_flipped():
     assert np.std(areas) > 0.01
 
 
+@pytest.mark.parametrize(
+    ("size", "varies"), [((480, 640), True), ((300, 300), True), ((427, 640), False), ((768, 512), False)]
+)
+def test_photographs_of_3_to_2_are_never_cropped_anew(size, varies):
+    rows, columns = torch.arange(size[0]) % 256, torch.arange(size[1]) % 256
+    place = torch.stack([rows[:, None].expand(size), columns.expand(size), torch.zeros(size)]).byte()
+    soft, augment, corners = torch.full((1, *size), 255, dtype=torch.uint8), ReleasedAugmentation(64), set()
+    for draw in range(40):
+        with seeded(draw):
+            image, _ = augment(place, soft)
+        left = image[1, 0, 0] if image[1, 0, 1] > image[1, 0, 0] else image[1, 0, -1]
+        corners.add((int(image[0, 0, 0]), int(left)))
+    assert (len(corners) > 10) == varies
+    assert varies or len(corners) == 1
+
+
 def test_a_crop_that_loses_the_region_is_drawn_again_nearly_always():
     soft = torch.zeros((1, 200, 200), dtype=torch.uint8)
     soft[:, :40, :2] = 255  # at the edge, so that many crops miss it

@@ -77,8 +77,13 @@ class ReleasedAugmentation:
     """The released training augmentation: a random crop of 90 to 100 % of the area, resized to a square; a flip.
 
     The crop's shape is between 3:4 and 4:3 of the picture's pixels, image and mask are resized alike (bilinear), the
-    flip is horizontal with probability 1/2; colours are left alone, as they are what the network must judge. Draws
-    from torch's global generator; put it inside `seeded` for the same draw again.
+    flip is horizontal with probability 1/2; colours are left alone, as they are what the network must judge.
+
+    A consequence of the two limits: in a photograph of 3:2, the commonest shape in HAdobe5k, no part of 4:3 covers 90 %
+    of the area. Every draw fails, and the one central part of 4:3 is taken: such photographs are mirrored but never
+    cropped anew. Albumentations, which the authors use, does the same (1.3.1). Kept, as released.
+
+    Draws from torch's global generator; put it inside `seeded` for the same draw again.
     """
 
     def __init__(self, size: int = 224, *, antialias: bool = False) -> None:
