@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dirl_lib.data.iharmony4 import CompositeName
+from dirl_lib.data.names import CompositeName
 
 __all__ = ["at_most_half", "split_validation", "unseen_photographs"]
 
