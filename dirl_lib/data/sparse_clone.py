@@ -50,12 +50,13 @@ def sparse_clone(url: str, folder: str, into_folder: str | Path, progress: Calla
     clone.parent.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(clone.parent, progress) as handles:
         git = _Git(url, progress, handles)
-        for lock in [*(clone / ".git").glob("*.lock"), *(clone / ".git" / "info").glob("*.lock")]:
-            lock.unlink()  # of a git that was killed: each later one would refuse to start
         here = ("-C", str(clone))
         tree = ("rev-parse", "--verify", "--quiet", f"HEAD:{folder}")
         # Asked only of a folder that has a .git: git would look in the folders above, and find somebody else's.
         begun = (clone / ".git").is_dir() and git.answer(*here, "config", "--get", "remote.origin.url") == url
+        if begun:
+            for lock in [*(clone / ".git").glob("*.lock"), *(clone / ".git" / "info").glob("*.lock")]:
+                lock.unlink()  # of a git that was killed: each later one would refuse to start
         if not (begun and git.answer(*here, *tree)):
             if clone.suffix != DOWNLOAD and clone.exists() and any(clone.iterdir()):
                 raise FileExistsError(
