@@ -20,7 +20,6 @@ from statistics import median
 import numpy as np
 import torch
 from PIL import Image
-from record import write_record
 
 from dirl_lib.data.cache import prepare
 from dirl_lib.data.dataset import MaskedPhotos
@@ -28,6 +27,7 @@ from dirl_lib.data.folders import MaskedPhoto
 from dirl_lib.data.sample import list_samples
 from dirl_lib.data.transforms import Resize
 from dirl_lib.images import read_image, read_mask
+from dirl_lib.provenance import write_record
 
 SIZE = 224
 SHAPES = {"640 x 480": ((640, 480), 24), "4272 x 2848": ((4272, 2848), 8)}

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from record import write_record
 from scipy.ndimage import distance_transform_edt
 
 from dirl_lib.images import read_image, read_mask
+from dirl_lib.provenance import write_record
 from dirl_lib.synthesis.color_transfer import METHODS, recolor
 
 RINGS = ((0, 4), (4, 8), (8, 16), (16, 1000))

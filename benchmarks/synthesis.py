@@ -20,13 +20,13 @@ from statistics import median
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from record import write_record
 from threadpoolctl import threadpool_limits
 
 from dirl_lib.data.dataset import read_pair
 from dirl_lib.data.folders import MaskedPhoto
 from dirl_lib.data.sample import list_samples
 from dirl_lib.data.transforms import Resize
+from dirl_lib.provenance import write_record
 from dirl_lib.synthesis.color_transfer import METHODS, recolor
 
 SIZE = 256

@@ -8,7 +8,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from dirl_lib.cli import add_check_options, add_store_options, check_data_set, iharmony4_records, prepare_store, run
+from dirl_lib.commands.data import (
+    add_check_options,
+    add_store_options,
+    check_data_set,
+    iharmony4_records,
+    prepare_store,
+)
+from dirl_lib.commands.shared import run
 
 
 def main() -> int:

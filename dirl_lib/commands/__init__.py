@@ -1,0 +1,1 @@
+"""The commands of `dirl`, one module a topic."""
