@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,14 @@ from torch.utils.data import Dataset
 from dirl_lib.data.cache import PreparedStore, StoreError
 from dirl_lib.data.folders import MaskedPhoto, read_pair
 from dirl_lib.data.references import References
-from dirl_lib.data.transforms import ReleasedAugmentation, Resize, from_the_end, item_seed, seeded
+from dirl_lib.data.transforms import (
+    ReleasedAugmentation,
+    Resize,
+    WideAugmentation,
+    from_the_end,
+    item_seed,
+    seeded,
+)
 from dirl_lib.images import read_soft_mask
 from dirl_lib.synthesis.color_transfer import METHODS
 from dirl_lib.synthesis.compose import AREAS, draw_composite
@@ -36,7 +44,7 @@ REFERENCE_COLORS = 4096
 class ComposedScenes(Dataset[Sample]):
     """Photographs with one region recoloured, another way in each epoch; item i of epoch e is `e * len + i`.
 
-    Each item draws a crop and a flip (released), one of the four colour transfers, and a reference (`References`). It
+    Each item draws a crop and a flip, one of the four colour transfers, and a reference (`References`). It
     depends on seed and index alone: whichever worker makes it, and in whatever order, it is the same.
 
     Args:
@@ -46,16 +54,31 @@ class ComposedScenes(Dataset[Sample]):
         seed: of everything that is drawn.
         cache: a store of these photographs, made with `--keep-aspect` at this size or a larger one. Without one, each
             process keeps what it has decoded in memory: some 350 kB a photograph at 256 pixels.
+        crop: "released", or "wide" (`WideAugmentation`).
+        untouched: share of photographs left as they are, with an empty mask. Without them a network may learn to mark
+            whatever catches the eye, for each picture it sees has something to mark.
+        foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
+            help.
 
     Raises:
-        ValueError: no usable region, or all in one photograph.
+        ValueError: no usable region, all in one photograph, or shares that are none.
         StoreError: a store of other photographs, squashed, or smaller than `size`.
         ImageFileError: a mask that cannot be read; a bad photograph is found when it is first needed.
     """
 
     def __init__(
-        self, photos: Sequence[MaskedPhoto], size: int, *, seed: int = 0, cache: str | Path | None = None
+        self,
+        photos: Sequence[MaskedPhoto],
+        size: int,
+        *,
+        seed: int = 0,
+        cache: str | Path | None = None,
+        crop: Literal["released", "wide"] = "released",
+        untouched: float = 0.0,
+        foreign: float = 0.0,
     ) -> None:
+        if not (untouched >= 0 and foreign >= 0 and untouched + foreign <= 1):
+            raise ValueError(f"found shares untouched {untouched} and foreign {foreign}, expected 0 to 1 together")
         self._store = PreparedStore(cache) if cache is not None else None
         if self._store is not None:
             self._store.check_holds(photos, None)
@@ -77,8 +100,11 @@ class ComposedScenes(Dataset[Sample]):
         self.size = size
         self.seed = seed
         self._references = References(self.photos)
-        self._augment = ReleasedAugmentation(size)
-        self._resize = Resize(size, keep_aspect=True, antialias=True)
+        self._augment = WideAugmentation(size) if crop == "wide" else ReleasedAugmentation(size)
+        self._untouched = untouched
+        self._foreign = foreign
+        # The smallest wide crop is still as many pixels wide as it will be.
+        self._resize = Resize(round(1.6 * size) if crop == "wide" else size, keep_aspect=True, antialias=True)
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -92,9 +118,14 @@ class ComposedScenes(Dataset[Sample]):
         """
         index = from_the_end(index, len(self))
         number = index % len(self)
-        image, mask = self._pixels(number)
+        kind = np.random.default_rng([self.seed, index, 1])
+        lot = kind.random()
         with seeded(item_seed(self.seed, index)):
-            real, region = self._augment(image, mask.to(torch.uint8) * 255)
+            real, region = self._cut(number)
+            if lot < self._untouched:
+                region = torch.zeros_like(region)
+            elif lot < self._untouched + self._foreign:
+                _, region = self._cut(int(kind.integers(len(self))))
         rng = np.random.default_rng([self.seed, index])
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
         name = self.photos[number].name
@@ -107,6 +138,10 @@ class ComposedScenes(Dataset[Sample]):
     def __getstate__(self) -> dict[str, object]:
         # Each process decodes for itself: sending what one has decoded to the others would take as long.
         return self.__dict__ | {"_decoded": {}}
+
+    def _cut(self, number: int) -> tuple[Tensor, Tensor]:
+        image, mask = self._pixels(number)
+        return self._augment(image, mask.to(torch.uint8) * 255)
 
     def _recolored(self, real: Tensor, region: Tensor, number: int, rng: np.random.Generator) -> Tensor:
         method = str(rng.choice(list(METHODS)))

@@ -21,15 +21,38 @@ class EpochSampler(Sampler[int]):
     `set_epoch` can be forgotten.
     """
 
-    def __init__(self, length: int, *, shuffle: bool = True, seed: int = 0, epoch: int = 0) -> None:
-        """An order over `length` items; `epoch` is the first one, each iteration moves on by one."""
+    def __init__(
+        self,
+        length: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        epoch: int = 0,
+        skip: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """An order over `length` items.
+
+        Args:
+            length: of the data set.
+            shuffle: False goes through in order.
+            seed: of the orders.
+            epoch: the first one; each iteration moves on by one.
+            skip: so many items of the first epoch are over already: how a training goes on in the middle of one.
+            rank, world: of `world` processes this one takes every `world`-th item, so that together they see what one
+                process would.
+        """
         self.length = length
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = epoch
+        self.skip = skip
+        self.rank = rank
+        self.world = world
 
     def __len__(self) -> int:
-        return self.length
+        return (self.length - self.skip) // self.world
 
     def __iter__(self) -> Iterator[int]:
         first = self.epoch * self.length
@@ -37,8 +60,10 @@ class EpochSampler(Sampler[int]):
         if self.shuffle:
             generator = torch.Generator().manual_seed(item_seed(self.seed, self.epoch))
             order = torch.randperm(self.length, generator=generator)
+        mine = order[self.skip :][self.rank :: self.world][: len(self)]
         self.epoch += 1
-        yield from (first + order).tolist()
+        self.skip = 0
+        yield from (first + mine).tolist()
 
 
 def make_loader(
@@ -48,6 +73,7 @@ def make_loader(
     train: bool,
     workers: int = 0,
     seed: int = 0,
+    sampler: EpochSampler | None = None,
     **options: Any,
 ) -> DataLoader[Sample]:
     """A DataLoader that gives the same batches whatever `workers` is; a batch is a `Sample` of stacked tensors.
@@ -58,12 +84,14 @@ def make_loader(
         train: True shuffles and drops the last, smaller batch (released); False goes through in order.
         workers: processes that load beside the training; 0 loads in this one. A prepared store needs few or none.
         seed: of the order.
+        sampler: another than the one that `train` and `seed` ask for, as one that begins in the middle.
         options: what else `torch.utils.data.DataLoader` takes, as `pin_memory`.
     """
     length = len(dataset)  # type: ignore[arg-type]
     if train and length < batch_size:
         raise ValueError(f"found {length} images, expected at least one batch of {batch_size}; lower batch_size")
-    sampler = EpochSampler(length, shuffle=train, seed=seed) if train else None
+    if train and sampler is None:
+        sampler = EpochSampler(length, seed=seed)
     if workers:
         options.setdefault("persistent_workers", True)
     return DataLoader(dataset, batch_size, sampler=sampler, drop_last=train, num_workers=workers, **options)

@@ -1,0 +1,147 @@
+"""`dirl train`: by a recipe, on composites made on the fly or on iHarmony4; the same command goes on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dirl_lib.commands.shared import Topics, add_command, positive
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from dirl_lib.data.folders import MaskedPhoto
+    from dirl_lib.recipes import TrainingRecipe
+    from dirl_lib.types import Sample
+
+__all__ = ["add_to", "load_data"]
+
+EPILOG = """\
+one device, several, several machines:
+  dirl train --recipe small --data photos/index.csv --out runs/small
+  dirl train --recipe released --data IHARMONY4 --cache cache/256 --devices 4 --out runs/released
+  torchrun --nnodes 2 --nproc-per-node 4 ... -m dirl_lib.cli train ... --devices 4 --nodes 2
+every value of the recipe can be given, as --learning-rate 3e-4 or --milestones 30,40"""
+
+
+def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    command = add_command(topics, "train", _train, "train a network by a recipe, or go on with a training")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = EPILOG
+    command.add_argument("--recipe", required=True, help="paper, released, quick, small, or a JSON file of its values")
+    command.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="SOURCE",
+        help="a folder of iHarmony4; or tables of photographs with masks, recoloured on the fly: index.csv, or "
+        "index.csv:natural where it lists several kinds. Splits train and val",
+    )
+    command.add_argument(
+        "--out", required=True, type=Path, metavar="RUN", help="folder of the run; one that is there goes on"
+    )
+    command.add_argument("--cache", type=Path, metavar="STORE", help="resized photographs; made when it is not there")
+    command.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="loading processes of each device (default: 0)"
+    )
+    command.add_argument("--accelerator", default="auto", help="auto, cpu, gpu or mps (default: auto)")
+    command.add_argument("--devices", type=positive, default=1, metavar="N", help="of this machine (default: 1)")
+    command.add_argument("--nodes", type=positive, default=1, metavar="N", help="machines (default: 1)")
+    command.add_argument("--compile", action="store_true", help="let torch.compile fuse operations; pays on a GPU")
+    command.add_argument("--minutes", type=float, metavar="M", help="stop after so long, with everything saved")
+    values = command.add_argument_group("values of the recipe")
+    for name, help_line in _fields():
+        values.add_argument(f"--{name.replace('_', '-')}", dest=f"recipe_{name}", metavar="VALUE", help=help_line)
+
+
+def _fields() -> list[tuple[str, str]]:
+    from dirl_lib.recipes import field_help
+
+    return [(name, " ".join(text.replace("%", "%%").split())) for name, text in field_help().items()]
+
+
+def _train(options: argparse.Namespace) -> int:
+    from dirl_lib.recipes import override, read_recipe
+    from dirl_lib.training import fit
+
+    given = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
+    recipe = override(read_recipe(options.recipe), {name: value for name, value in given.items() if value is not None})
+    train, validation = load_data(options.data, recipe, options.cache)
+    trained = fit(
+        recipe,
+        train,
+        validation,
+        out=options.out,
+        workers=options.workers,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        nodes=options.nodes,
+        compile_network=options.compile,
+        minutes=options.minutes,
+        progress=True,
+    )
+    last = trained.log[-1]
+    best = "" if trained.best is None else f", best IoU in validation {trained.best:.4f}"
+    print(f"{last['images']:,.0f} images seen, loss {last['total']:.4f}{best}: {options.out}")
+    if not trained.finished:
+        print("not at its end; the same command goes on")
+    return 0
+
+
+def load_data(
+    sources: list[str], recipe: TrainingRecipe, cache: Path | None
+) -> tuple[Dataset[Sample], Dataset[Sample]]:
+    """Training and validation images of the sources, as the recipe wants them.
+
+    Args:
+        sources: one folder of iHarmony4, or tables of photographs, `index.csv` or `index.csv:kind`.
+        recipe: size, crops and shares of the training images.
+        cache: a store; for tables it is made where it is not there. None decodes every file when it is first needed.
+
+    Raises:
+        ValueError: a source that is neither, or a table without one of the two splits.
+    """
+    from dirl_lib.data.composing import ComposedScenes
+    from dirl_lib.data.iharmony4 import IHarmony4
+
+    if len(sources) == 1 and Path(sources[0]).is_dir():
+        train = IHarmony4(sources[0], "train", size=recipe.size, augment="released", cache=cache, seed=recipe.seed)
+        return train, IHarmony4(sources[0], "val", size=recipe.size, cache=None)
+    photos = {split: [photo for source in sources for photo in _photos(source, split)] for split in ("train", "val")}
+    for split, found in photos.items():
+        if not found:
+            raise ValueError(f"{', '.join(sources)}: found no photographs of the split {split!r}, expected some")
+    scenes = ComposedScenes(
+        photos["train"],
+        recipe.size,
+        seed=recipe.seed,
+        cache=_store(photos["train"], recipe, cache),
+        crop=recipe.crop,
+        untouched=recipe.untouched,
+        foreign=recipe.foreign,
+    )
+    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed)
+
+
+def _photos(source: str, split: str) -> list[MaskedPhoto]:
+    from dirl_lib.data.folders import read_table
+
+    table, colon, kind = source.rpartition(":")
+    if colon and table.lower().endswith(".csv"):
+        return read_table(table, kind=kind, split=split)
+    return read_table(source, split=split)
+
+
+def _store(photos: list[MaskedPhoto], recipe: TrainingRecipe, cache: Path | None) -> Path | None:
+    from dirl_lib.commands.shared import bar
+    from dirl_lib.data.cache import prepare
+    from dirl_lib.data.transforms import Resize
+
+    if cache is None:
+        return None
+    with bar("preparing", len(photos)) as shown:
+        resize = Resize(2 * recipe.size, keep_aspect=True, antialias=True)
+        prepare(photos, cache, resize, progress=shown.update)
+    return cache
