@@ -4,6 +4,9 @@ dirl data check ROOT                   look at every file of iHarmony4, rebuild 
 dirl data prepare SOURCE... STORE      resize everything once, so that an epoch decodes no photograph
 dirl data synthesize SOURCE... OUT     make composites of any photographs with masks
 dirl data unpack ARCHIVE INTO          unpack a downloaded archive, safely
+dirl train --recipe R --data SOURCE --out RUN    train, or go on with a training
+dirl predict PHOTO_OR_FOLDER... -o OUT find the inharmonious region: masks, overlays, heat maps
+dirl export WEIGHTS OUT.onnx|OUT.pt2   a network as a file that runs without this library
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dirl_lib import __version__
-from dirl_lib.commands import data
+from dirl_lib.commands import data, predict, train
 from dirl_lib.commands.shared import run
 
 __all__ = ["main"]
@@ -38,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dirl {__version__}")
     topics = parser.add_subparsers(required=True, metavar="TOPIC")
     data.add_to(topics)
+    train.add_to(topics)
+    predict.add_to(topics)
     return parser
 
 
