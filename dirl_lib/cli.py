@@ -5,6 +5,7 @@ dirl data prepare SOURCE... STORE      resize everything once, so that an epoch 
 dirl data synthesize SOURCE... OUT     make composites of any photographs with masks
 dirl data unpack ARCHIVE INTO          unpack a downloaded archive, safely
 dirl train --recipe R --data SOURCE --out RUN    train, or go on with a training
+dirl evaluate SOURCE [--out FOLDER]    score a network on images whose region is known
 dirl predict PHOTO_OR_FOLDER... -o OUT find the inharmonious region: masks, overlays, heat maps
 dirl export WEIGHTS OUT.onnx|OUT.pt2   a network as a file that runs without this library
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dirl_lib import __version__
-from dirl_lib.commands import data, predict, train
+from dirl_lib.commands import data, evaluate, predict, train
 from dirl_lib.commands.shared import run
 
 __all__ = ["main"]
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     topics = parser.add_subparsers(required=True, metavar="TOPIC")
     data.add_to(topics)
     train.add_to(topics)
+    evaluate.add_to(topics)
     predict.add_to(topics)
     return parser
 
