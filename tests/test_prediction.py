@@ -322,6 +322,13 @@ def test_the_threshold_reaches_the_mask(tmp_path):
 
 
 @pytest.mark.usefixtures("red")
+def test_a_picture_too_long_for_a_jpeg_is_laid_over_in_a_png(tmp_path):
+    write_image(tmp_path / "x.png", noise(1, 65501))
+    assert run(tmp_path / "x.png", "-o", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"x_mask.png", "x_overlay.png", "x_heat.png"}
+
+
+@pytest.mark.usefixtures("red")
 def test_photographs_of_one_name_do_not_overwrite_each_other(tmp_path):
     places = ["one/cat.jpg", "one/Cat.png", "two/cat.jpg", "two/cat.png.png"]
     for value, place in enumerate(places):

@@ -11,6 +11,9 @@ from dirl_lib.commands.shared import Topics, add_command, tell
 
 __all__ = ["add_to"]
 
+LONGEST_JPEG = 65_500
+"""Pixels that libjpeg allows a side; the overlay of a longer picture is a .png."""
+
 WEIGHTS = "a model of the kit, or a file of `dirl train`"
 
 
@@ -62,7 +65,8 @@ def _predict(options: argparse.Namespace) -> int:
             found = predict_with(model, photo)
             mask = found.mask(options.threshold)
             write_mask(out / f"{name}_mask.png", mask)
-            write_image(out / f"{name}_overlay.jpg", found.overlay(options.threshold))
+            ending = "jpg" if max(mask.shape) <= LONGEST_JPEG else "png"
+            write_image(out / f"{name}_overlay.{ending}", found.overlay(options.threshold))
             write_image(out / f"{name}_heat.png", found.heat_map())
         except (OSError, ValueError) as error:
             if not options.keep_going:
