@@ -79,6 +79,8 @@ class TrainingRecipe:
     """Share of photographs left as they are, with an empty mask; of composites made on the fly."""
     foreign: float = 0.0
     """Share whose region has the outline of an object of another photograph; of composites made on the fly."""
+    oversample: int = 1
+    """Composites made on the fly are so many times larger first, and then shrunk to `size`."""
     seed: int = 0
     """Of initial weights, order and everything drawn."""
     validate_every: int = 1
@@ -183,6 +185,7 @@ RECIPES: dict[str, TrainingRecipe] = {
         crop="wide",
         untouched=0.15,
         foreign=0.25,
+        oversample=2,
         validate_every=2,
     ),
 }
@@ -244,20 +247,23 @@ def field_help() -> dict[str, str]:
 
 
 def _as_type(name: str, value: Any, wanted: Any) -> Any:
-    if isinstance(value, str) and wanted not in (str, *(Loss, Optimizer, Precision, Crop)):
+    """A value, or its text, as the type of a field."""
+    is_word = wanted not in (int, float, bool, tuple[int, ...])
+    if isinstance(value, str) and not is_word:
+        listed = wanted == tuple[int, ...] and not value.startswith("[")
         try:
-            value = json.loads(
-                f"[{value}]" if wanted == tuple[int, ...] and not value.startswith("[") else value.lower()
-            )
+            value = json.loads(f"[{value}]" if listed else value.lower())
         except ValueError as error:
             raise ValueError(f"{name}: found {value!r}, expected {_type_name(wanted)}") from error
-    if wanted == tuple[int, ...] and isinstance(value, list):
-        value = tuple(value)
-    plain = {float: (int, float), tuple[int, ...]: tuple}.get(wanted, wanted if wanted in (int, bool, str) else str)
-    right = isinstance(value, plain) and (wanted is bool or not isinstance(value, bool))
-    if not right or (wanted == tuple[int, ...] and not all(type(item) is int for item in value)):
+    if wanted == tuple[int, ...]:
+        right = isinstance(value, list | tuple) and all(type(item) is int for item in value)
+    elif wanted is float:
+        right = type(value) in (int, float)
+    else:
+        right = type(value) is (str if is_word else wanted)
+    if not right:
         raise ValueError(f"{name}: found {value!r}, expected {_type_name(wanted)}")
-    return float(value) if wanted is float else value
+    return {float: float, tuple[int, ...]: tuple}.get(wanted, lambda same: same)(value)
 
 
 def _type_name(wanted: Any) -> str:

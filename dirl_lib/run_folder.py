@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from dirl_lib.files import write_in_one_step
 from dirl_lib.images import write_image
+from dirl_lib.models.dirl import DIRL
 from dirl_lib.recipes import TrainingRecipe, as_dict
 from dirl_lib.weights import save_model
 
@@ -104,7 +105,7 @@ class RunFolder:
         self._forget_after(0)
         return 0
 
-    def save(self, state: State, step: int, network: nn.Module, story: Mapping[str, Any]) -> None:
+    def save(self, state: State, step: int, network: DIRL, story: Mapping[str, Any]) -> None:
         """The state, and `network` as last.safetensors.
 
         Raises:
@@ -127,7 +128,7 @@ class RunFolder:
         for old in self._states()[:-KEPT]:
             old.unlink()
 
-    def save_weights(self, name: str, network: nn.Module, story: Mapping[str, Any]) -> None:
+    def save_weights(self, name: str, network: DIRL, story: Mapping[str, Any]) -> None:
         """`network` as `<name>.safetensors`, for `dirl_lib.weights.load_model`."""
         if self.writes:
             save_model(
@@ -234,7 +235,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(tensors):
         digest.update(key.encode())
-        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -20,7 +20,8 @@ def synchronise_batch_norm(network: nn.Module, device: str) -> nn.Module:
         device: "cuda" takes `nn.SyncBatchNorm`, everything else `SyncedBatchNorm`.
     """
     if device == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return converted
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm2d:
@@ -39,12 +40,15 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         from torch.distributed.nn.functional import all_reduce  # the reduction through which gradients flow
 
+        world = torch.distributed.get_world_size()
         moments = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
-        mean, mean_of_squares = all_reduce(moments) / torch.distributed.get_world_size()
-        variance = mean_of_squares - mean.square()
-        self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * torch.distributed.get_world_size())
+        together: Tensor = all_reduce(moments) / world  # type: ignore[no-untyped-call]
+        mean, mean_of_squares = together
+        variance = (mean_of_squares - mean.square()).clamp(min=0)
+        self._remember(mean.detach(), variance.detach(), world * x.numel() // x.shape[1])
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        normalised: Tensor = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return normalised
 
     def _remember(self, mean: Tensor, variance: Tensor, values: int) -> None:
         assert self.running_mean is not None

@@ -30,11 +30,12 @@ from dirl_lib.checkpoints import load_imagenet
 from dirl_lib.data.loading import EpochSampler, make_loader
 from dirl_lib.devices import OneDevice, make_fabric
 from dirl_lib.metrics import ImageScores, mean_scores, score_images
-from dirl_lib.models.dirl import DIRL, build_dirl
+from dirl_lib.models.dirl import DIRL, DIRLConfig, build_dirl
 from dirl_lib.recipes import TrainingRecipe, losses_of
 from dirl_lib.run_folder import RunFolder, State
 from dirl_lib.synced_norm import synchronise_batch_norm
 from dirl_lib.types import Sample
+from dirl_lib.weights import about, load_network
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -74,6 +75,7 @@ def fit(
     validation: Dataset[Sample] | None = None,
     *,
     out: str | Path,
+    start_from: str | Path | None = None,
     workers: int = 0,
     accelerator: str = "auto",
     devices: int = 1,
@@ -90,6 +92,7 @@ def fit(
         train: a data set of the kit: item i of epoch e is `e * len + i`.
         validation: images for AP, F1 and IoU after every `recipe.validate_every` epochs; the best IoU is kept.
         out: folder of the run.
+        start_from: weights of `dirl_lib.weights` to begin with, of the recipe's network; None begins at random.
         workers: processes that load beside each training process.
         accelerator, devices, nodes: as in Lightning Fabric: "auto", "cpu", "gpu" or "mps"; how many here; machines.
         compile_network: let `torch.compile` fuse operations; its minute of warming up pays on a GPU.
@@ -113,16 +116,17 @@ def fit(
     last_step = recipe.epochs * steps_per_epoch
 
     torch.manual_seed(recipe.seed)
-    network = _network(recipe, fabric)
+    network = _network(recipe, fabric, start_from)
     optimizer = _optimizer(recipe, network)
     average = (
         AveragedModel(network, multi_avg_fn=_Average(recipe.average), use_buffers=True) if recipe.average else None
     )
     compiled: Any = torch.compile(network) if compile_network else network
     model, stepper = fabric.setup(compiled, optimizer)
-    kept: nn.Module = average.module.to(fabric.device) if average else network
+    kept: Any = average.module.to(fabric.device) if average else network
 
-    folder = RunFolder(Path(out), recipe, _described(train), writes=fabric.is_global_zero)
+    described = _described(train) | {"start_from": None if start_from is None else Path(start_from).name}
+    folder = RunFolder(Path(out), recipe, described, writes=fabric.is_global_zero)
     state = State(network, average, optimizer)
     step = folder.load(state)
     if step >= last_step:
@@ -215,9 +219,13 @@ def _step(
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}, names
 
 
-def _network(recipe: TrainingRecipe, fabric: Fabric | OneDevice) -> nn.Module:
+def _network(recipe: TrainingRecipe, fabric: Fabric | OneDevice, start_from: str | Path | None) -> nn.Module:
     dirl = build_dirl(recipe.config)
-    if recipe.imagenet:
+    if start_from is not None:
+        dirl, config = load_network(start_from)[0], about(start_from)["config"]
+        if DIRLConfig(**config) != recipe.config:
+            raise ValueError(f"{start_from}: holds the network {config}, expected the recipe's {recipe.config}")
+    elif recipe.imagenet:
         load_imagenet(dirl.encoder)
     network: nn.Module = dirl
     if fabric.world_size > 1:
@@ -338,8 +346,7 @@ def _bar(step: int, last_step: int) -> tqdm[object]:
     return tqdm(total=last_step, initial=step, desc="training", unit="step", smoothing=0.05, mininterval=often)
 
 
-def _trained(network: nn.Module, folder: RunFolder, *, finished: bool) -> Trained:
+def _trained(network: DIRL, folder: RunFolder, *, finished: bool) -> Trained:
     validation = folder.lines("validation")
     best = max((line["iou"] for line in validation), default=None)
-    assert isinstance(network, DIRL)
     return Trained(network.eval(), folder.lines("log"), validation, best, finished)

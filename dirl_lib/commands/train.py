@@ -42,6 +42,7 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--out", required=True, type=Path, metavar="RUN", help="folder of the run; one that is there goes on"
     )
+    command.add_argument("--start-from", metavar="WEIGHTS", help="weights to begin with (default: random)")
     command.add_argument("--cache", type=Path, metavar="STORE", help="resized photographs; made when it is not there")
     command.add_argument(
         "--workers", type=int, default=0, metavar="N", help="loading processes of each device (default: 0)"
@@ -74,6 +75,7 @@ def _train(options: argparse.Namespace) -> int:
         train,
         validation,
         out=options.out,
+        start_from=options.start_from,
         workers=options.workers,
         accelerator=options.accelerator,
         devices=options.devices,
@@ -121,8 +123,9 @@ def load_data(
         crop=recipe.crop,
         untouched=recipe.untouched,
         foreign=recipe.foreign,
+        oversample=recipe.oversample,
     )
-    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed)
+    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, oversample=recipe.oversample)
 
 
 def _photos(source: str, split: str) -> list[MaskedPhoto]:
@@ -142,6 +145,6 @@ def _store(photos: list[MaskedPhoto], recipe: TrainingRecipe, cache: Path | None
     if cache is None:
         return None
     with bar("preparing", len(photos)) as shown:
-        resize = Resize(2 * recipe.size, keep_aspect=True, antialias=True)
+        resize = Resize(max(2, recipe.oversample) * recipe.size, keep_aspect=True, antialias=True)
         prepare(photos, cache, resize, progress=shown.update)
     return cache

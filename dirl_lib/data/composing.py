@@ -59,6 +59,9 @@ class ComposedScenes(Dataset[Sample]):
             whatever catches the eye, for each picture it sees has something to mark.
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
             help.
+        oversample: composites are made so many times larger and then shrunk, as a file is when it is loaded. Made at a
+            small size directly they have outlines without a single mixed pixel, which no loaded picture has, and a
+            network learns to look for those.
 
     Raises:
         ValueError: no usable region, all in one photograph, or shares that are none.
@@ -76,6 +79,7 @@ class ComposedScenes(Dataset[Sample]):
         crop: Literal["released", "wide"] = "released",
         untouched: float = 0.0,
         foreign: float = 0.0,
+        oversample: int = 1,
     ) -> None:
         if not (untouched >= 0 and foreign >= 0 and untouched + foreign <= 1):
             raise ValueError(f"found shares untouched {untouched} and foreign {foreign}, expected 0 to 1 together")
@@ -99,12 +103,15 @@ class ComposedScenes(Dataset[Sample]):
             raise ValueError(f"found no usable region in {len(photos)} photographs, expected 1 to 50 % of the picture")
         self.size = size
         self.seed = seed
+        composed_at = oversample * size
         self._references = References(self.photos)
-        self._augment = WideAugmentation(size) if crop == "wide" else ReleasedAugmentation(size)
+        self._augment = WideAugmentation(composed_at) if crop == "wide" else ReleasedAugmentation(composed_at)
         self._untouched = untouched
         self._foreign = foreign
         # The smallest wide crop is still as many pixels wide as it will be.
-        self._resize = Resize(round(1.6 * size) if crop == "wide" else size, keep_aspect=True, antialias=True)
+        stored = round(1.6 * size) if crop == "wide" else size
+        self._resize = Resize(max(stored, composed_at), keep_aspect=True, antialias=True)
+        self._shrink = Resize(size, antialias=True) if oversample > 1 else None
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -128,8 +135,10 @@ class ComposedScenes(Dataset[Sample]):
                 _, region = self._cut(int(kind.integers(len(self))))
         rng = np.random.default_rng([self.seed, index])
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
-        name = self.photos[number].name
-        return Sample(name, _unit(composite), region.float(), _unit(real))
+        if self._shrink is not None:
+            real, _ = self._shrink(real, region.byte())
+            composite, region = self._shrink(composite, region.to(torch.uint8) * 255)
+        return Sample(self.photos[number].name, _unit(composite), region.float(), _unit(real))
 
     def __iter__(self) -> Iterator[Sample]:
         """Epoch 0, in order; the stream itself has no end."""

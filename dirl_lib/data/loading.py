@@ -92,6 +92,8 @@ def make_loader(
         raise ValueError(f"found {length} images, expected at least one batch of {batch_size}; lower batch_size")
     if train and sampler is None:
         sampler = EpochSampler(length, seed=seed)
+    # A loader draws a seed for its workers at each start; not from torch's own numbers, which a stopped run must keep.
+    options.setdefault("generator", torch.Generator().manual_seed(seed))
     if workers:
         options.setdefault("persistent_workers", True)
     return DataLoader(dataset, batch_size, sampler=sampler, drop_last=train, num_workers=workers, **options)
