@@ -38,6 +38,7 @@ from dirl_lib.provenance import write_record
 from dirl_lib.types import Localization, Sample
 
 __all__ = [
+    "FLOORS",
     "CentrePrior",
     "Constant",
     "Estimate",
@@ -298,7 +299,7 @@ def evaluate(
         The scores, in the order of the data set.
 
     Raises:
-        ImageFileError, StoreError: a file, or an entry of the store, cannot be read, and there is no `problems`.
+        ImageFileError: a file, or an entry of the store, cannot be read, and there is no `problems`.
         ValueError: images that keep their shape in batches of several, or every file was bad; the model answers
             with NaN or another shape (see `dirl_lib.checks`).
     """
