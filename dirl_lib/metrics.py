@@ -157,7 +157,7 @@ def score_images(prediction: Tensor, mask: Tensor, *, protocol: Protocol = "pape
         f1, iou = _scores_with_epsilon(prediction, mask)
     else:
         f1, iou = f1_score(prediction, mask), iou_score(prediction, mask)
-    area = (prediction > THRESHOLD).double().mean(dim=(1, 2, 3)).to(f1.device)
+    area = (prediction > THRESHOLD).to(f1.device).double().mean(dim=(1, 2, 3))  # Apple's GPUs have no float64
     return ImageScores(average_precision(prediction, mask), f1, iou, area, defined)
 
 

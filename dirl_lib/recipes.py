@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
-import inspect
-import itertools
 import json
-import textwrap
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +18,7 @@ from dirl_lib.types import Localization
 if typing.TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["RECIPES", "TrainingRecipe", "field_help", "losses_of", "override", "read_recipe"]
+__all__ = ["RECIPES", "TrainingRecipe", "losses_of", "override", "read_recipe"]
 
 Loss = Literal["paper", "released"]
 Optimizer = Literal["adam", "adamw"]
@@ -232,18 +228,6 @@ def read_recipe(source: str | Path) -> TrainingRecipe:
         return override(base, values)
     except (ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: not a recipe ({error}); expected a JSON object of the fields of a recipe") from error
-
-
-def field_help() -> dict[str, str]:
-    """What the docstring under each field says, for the help of the command line."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(TrainingRecipe))).body
-    assert isinstance(definition, ast.ClassDef)
-    lines = list(definition.body)
-    return {
-        field.target.id: str(ast.literal_eval(text.value))
-        for field, text in itertools.pairwise(lines)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
-    }
 
 
 def _as_type(name: str, value: Any, wanted: Any) -> Any:

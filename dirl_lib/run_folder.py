@@ -194,14 +194,18 @@ class RunFolder:
     def _forget_after(self, step: int) -> None:
         """Drop lines of steps that will be taken again."""
         for table in ("log", "validation"):
-            lines = self.lines(table)
-            if self.writes and any(line["step"] > step for line in lines):
-                kept = [line for line in lines if line["step"] <= step]
-                text = io.StringIO(newline="")
-                writer = csv.DictWriter(text, lines[0].keys())
-                writer.writeheader()
-                writer.writerows(kept)
-                write_in_one_step(self.path / f"{table}.csv", text.getvalue().encode())
+            path = self.path / f"{table}.csv"
+            if not self.writes or not path.is_file():
+                continue
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                # A kill may have cut the last line; a whole one has its last value.
+                kept = [line for line in reader if None not in line.values() and int(line["step"]) <= step]
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, reader.fieldnames or [])
+            writer.writeheader()
+            writer.writerows(kept)
+            write_in_one_step(path, text.getvalue().encode())
 
     def _add_to_board(self, table: str, line: Mapping[str, float]) -> None:
         if importlib.util.find_spec("tensorboard") is None:

@@ -169,13 +169,14 @@ def fit(
                     bar.set_postfix_str(f"loss {means['total']:.3f}, {speed:.1f} images/s")
 
             if checked is not None and (step == last_step or step % (recipe.validate_every * steps_per_epoch) == 0):
+                paused = time.monotonic()
                 scores, picture = _validate(kept, checked, fabric)
                 earlier = [line["iou"] for line in folder.lines("validation")]
                 folder.add_line("validation", _where(recipe, step, steps_per_epoch) | scores)
                 folder.add_picture(step, picture)
                 if scores["iou"] > max(earlier, default=-1.0):
                     folder.save_weights("best", kept, {"images_seen": step * recipe.batch_size, "scores": scores})
-                counted = time.monotonic()
+                counted += time.monotonic() - paused
 
             if not terms:
                 minutes_over = fabric.broadcast(minutes is not None and time.monotonic() - began > 60 * minutes)

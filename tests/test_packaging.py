@@ -45,7 +45,7 @@ def conda_packages(environment):
 
 
 def test_dev_holds_what_the_course_needs(project):
-    assert f"{project['name']}[course]" in project["optional-dependencies"]["dev"]
+    assert f"{project['name']}[course,training,export]" in project["optional-dependencies"]["dev"]
 
 
 def test_conda_gets_the_packages_and_ranges_of_pyproject_and_no_others(project, environment):
@@ -63,7 +63,9 @@ def test_conda_lists_no_package_twice(environment):
 
 def test_conda_lets_pip_add_the_course_and_nothing_else(environment):
     assert environment["channels"] == ["conda-forge"]
-    assert [each for each in environment["dependencies"] if not isinstance(each, str)] == [{"pip": ["-e ."]}]
+    assert [each for each in environment["dependencies"] if not isinstance(each, str)] == [
+        {"pip": ["-e .[training,export]"]}
+    ]
 
 
 def test_package_metadata_has_lower_bounds_and_no_pins(project):

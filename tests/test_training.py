@@ -311,7 +311,7 @@ from dirl_lib.data.composing import ComposedScenes
 from dirl_lib.training import fit
 from tiny_photos import make_photos
 scenes = ComposedScenes(make_photos(Path({photos!r}), 10), 32)
-fit(RECIPE, scenes, scenes, out={out!r}, accelerator="cpu", devices=2)
+fit(replace(RECIPE, learning_rate=1e-4), scenes, scenes, out={out!r}, accelerator="cpu", devices=2)
 """
 
 
@@ -320,7 +320,7 @@ def test_two_processes_are_one_with_the_same_batch(scenes, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO.format(tests=str(Path(__file__).parent), photos=str(folder), out=str(tmp_path / "two")))
     subprocess.run([sys.executable, str(script)], check=True, timeout=300, capture_output=True)
-    fit(RECIPE, scenes, scenes, out=tmp_path / "one", accelerator="cpu")
+    fit(replace(RECIPE, learning_rate=1e-4), scenes, scenes, out=tmp_path / "one", accelerator="cpu")
     one, two = ([float(total) for _, total in totals(tmp_path / name)] for name in ("one", "two"))
     # Sums are taken in another order; that is all, for six steps.
     assert two == pytest.approx(one, rel=2e-4)

@@ -11,6 +11,7 @@ from dirl_lib.checkpoints import CheckpointError
 from dirl_lib.models import PRESETS, AtWorkingSize
 from dirl_lib.models.dirl import build_dirl
 from dirl_lib.models.working_size import working_shape
+from dirl_lib.types import Localization
 from dirl_lib.weights import about, load_model, load_network, save_model
 
 SMALL = replace(PRESETS["paper"], width=0.125)
@@ -96,3 +97,12 @@ def test_an_unknown_name_is_told_what_there_is(tmp_path):
 def test_the_description_is_plain_json(network, tmp_path):
     save_model(tmp_path / "a.safetensors", network, SMALL, working_size=32, recipe={"lr": 1e-3})
     assert json.loads(json.dumps(about(tmp_path / "a.safetensors")))["recipe"] == {"lr": 1e-3}
+
+
+@pytest.mark.parametrize("size", [224, 97])
+def test_a_sure_answer_stays_a_probability(network, size):
+    sure = AtWorkingSize(network, 256)
+    network.forward = lambda images, return_features: Localization(torch.ones_like(images[:, :1]), (), {})  # noqa: ARG005
+    mask = sure(torch.rand(1, 3, size, size)).mask
+    assert mask.max() <= 1
+    assert mask.min() > 0.999

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dirl_lib.commands.shared import Topics, add_command, add_workers, bar, tell
+from dirl_lib.commands.shared import Topics, add_command, add_workers, bar, refuse_options, tell
 
 if TYPE_CHECKING:
     from dirl_lib.data.folders import MaskedPhoto
@@ -125,10 +125,10 @@ def prepare_store(
 def _prepare(options: argparse.Namespace) -> int:
     problems: list[str] | None = [] if options.keep_going else None
     if len(options.sources) == 1 and options.sources[0].suffix.lower() != ".csv":
-        _refuse_options(options, "kind")
+        refuse_options(options, "kind")
         records = iharmony4_records(options.sources[0], options.split or "all", options.lists, problems)
     else:
-        _refuse_options(options, "lists")
+        refuse_options(options, "lists")
         records = _photographs(options, problems)
     return prepare_store(records, options, options.out, problems)
 
@@ -176,7 +176,7 @@ def _photographs(options: argparse.Namespace, problems: list[str] | None) -> lis
 
     match options.sources:
         case [photos, masks]:
-            _refuse_options(options, "kind", "split")
+            refuse_options(options, "kind", "split")
             return pair_folders(photos, masks, problems=problems)
         case [table] if table.suffix.lower() == ".csv":
             return read_table(table, kind=options.kind, split=options.split, problems=problems)
@@ -187,10 +187,3 @@ def _photographs(options: argparse.Namespace, problems: list[str] | None) -> lis
             )
         case sources:
             raise FolderError(f"found {len(sources)} sources, expected PHOTOS MASKS or one table, then a new folder")
-
-
-def _refuse_options(options: argparse.Namespace, *names: str) -> None:
-    """An option that a source has no use for is a mistake, and must not be passed over."""
-    for name in names:
-        if getattr(options, name, None) is not None:
-            raise ValueError(f"found --{name}, which these sources do not have; leave it out")

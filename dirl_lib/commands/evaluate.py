@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dirl_lib.commands.shared import Topics, add_command, bar, positive, tell
+from dirl_lib.commands.shared import Topics, add_command, bar, positive, refuse_options, tell
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,13 +127,13 @@ def _images(options: argparse.Namespace, problems: list[str] | None) -> tuple[Ma
     records: list[MaskedPhoto]
     match options.source:
         case [photos, masks]:
-            _refuse_options(options, "kind", "split", "lists", "untouched")
+            refuse_options(options, "kind", "split", "lists", "untouched")
             records = pair_folders(photos, masks, problems=problems)
         case [table] if table.suffix.lower() == ".csv":
-            _refuse_options(options, "lists", "untouched")
+            refuse_options(options, "lists", "untouched")
             records = read_table(table, kind=options.kind, split=options.split, problems=problems)
         case [root]:
-            _refuse_options(options, "kind", *(["cache"] if options.untouched else []))
+            refuse_options(options, "kind", *(["cache"] if options.untouched else []))
             split: Any = options.split or "test"  # IHarmony4 refuses other words
             lists = options.lists
             data = IHarmony4(root, split, size=options.size, cache=options.cache, lists=lists, problems=problems)
@@ -152,10 +152,3 @@ def _training(root: Path, split: str, lists: Path | None) -> list[CompositeName]
     except DataSetError as error:
         print(f"which photographs are unseen is not known: {error}")
         return None
-
-
-def _refuse_options(options: argparse.Namespace, *names: str) -> None:
-    """An option that a source has no use for is a mistake, and must not be passed over."""
-    for name in names:
-        if getattr(options, name):
-            raise ValueError(f"found --{name}, which is of no use with these images; leave it out")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Topics", "add_command", "add_workers", "bar", "positive", "run", "tell"]
+__all__ = ["Topics", "add_command", "add_workers", "bar", "positive", "refuse_options", "run", "tell"]
 
 Topics = argparse._SubParsersAction  # what `add_subparsers` returns; argparse has no public name for it
 
@@ -54,6 +54,13 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 1 up")
     return int(text)
+
+
+def refuse_options(options: argparse.Namespace, *names: str) -> None:
+    """An option that a source has no use for is a mistake, and must not be passed over."""
+    for name in names:
+        if getattr(options, name, None):
+            raise ValueError(f"found --{name}, which these sources do not have; leave it out")
 
 
 def bar(what: str, total: int | None = None, unit: str = "file") -> tqdm[object]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib.util
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,9 +61,17 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
 
 
 def _fields() -> list[tuple[str, str]]:
-    from dirl_lib.recipes import field_help
-
-    return [(name, " ".join(text.replace("%", "%%").split())) for name, text in field_help().items()]
+    """Fields of a recipe and what stands under them, read from the source: help must not wait for torch to load."""
+    spec = importlib.util.find_spec("dirl_lib.recipes")
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    (recipe,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingRecipe")
+    return [
+        (field.target.id, str(ast.literal_eval(text.value)).replace("%", "%%"))
+        for field, text in itertools.pairwise(recipe.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
+    ]
 
 
 def _train(options: argparse.Namespace) -> int:

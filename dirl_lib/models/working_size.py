@@ -59,4 +59,5 @@ def working_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
 
 
 def _resized(maps: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(maps, (height, width), mode="bilinear", antialias=True)
+    # The filter's weights add up to one but for rounding, so that a sure 1 may come out a little above it.
+    return F.interpolate(maps, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
