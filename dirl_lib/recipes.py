@@ -70,7 +70,9 @@ class TrainingRecipe:
     precision: Precision = "32-true"
     """Of the arithmetic: "32-true", or "bf16-mixed" and "16-mixed" on a GPU."""
     crop: Crop = "released"
-    """"released": crops of 90 to 100 %, flips. "wide": crops of 40 to 100 %, flips, another light over all."""
+    """"released": crops of 90 to 100 %, flips. "wide": crops of 40 to 100 %, flips."""
+    light: float = 0.0
+    """Share of wide crops whose light changes as a whole."""
     untouched: float = 0.0
     """Share of photographs left as they are, with an empty mask; of composites made on the fly."""
     foreign: float = 0.0
@@ -104,7 +106,7 @@ class TrainingRecipe:
         for field in ("attention_weight", "weight_decay", "warmup_steps", "cooldown_epochs", "clip_norm"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative; found {getattr(self, field)!r}")
-        for field in ("average", "untouched", "foreign"):
+        for field in ("average", "light", "untouched", "foreign"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field} must lie in [0, 1); found {getattr(self, field)!r}")
         if self.model not in PRESETS:
@@ -179,6 +181,7 @@ RECIPES: dict[str, TrainingRecipe] = {
         clip_norm=1.0,
         average=0.998,
         crop="wide",
+        light=0.2,
         untouched=0.15,
         foreign=0.25,
         oversample=2,

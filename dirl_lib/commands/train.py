@@ -132,6 +132,7 @@ def load_data(
         seed=recipe.seed,
         cache=_store(photos["train"], recipe, cache),
         crop=recipe.crop,
+        light=recipe.light,
         untouched=recipe.untouched,
         foreign=recipe.foreign,
         oversample=recipe.oversample,

@@ -55,6 +55,7 @@ class ComposedScenes(Dataset[Sample]):
         cache: a store of these photographs, made with `--keep-aspect` at this size or a larger one. Without one, each
             process keeps what it has decoded in memory: some 350 kB a photograph at 256 pixels.
         crop: "released", or "wide" (`WideAugmentation`).
+        light: of wide crops, share of pictures whose light changes as a whole.
         untouched: share of photographs left as they are, with an empty mask. Without them a network may learn to mark
             whatever catches the eye, for each picture it sees has something to mark.
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
@@ -77,6 +78,7 @@ class ComposedScenes(Dataset[Sample]):
         seed: int = 0,
         cache: str | Path | None = None,
         crop: Literal["released", "wide"] = "released",
+        light: float = 0.0,
         untouched: float = 0.0,
         foreign: float = 0.0,
         oversample: int = 1,
@@ -105,7 +107,9 @@ class ComposedScenes(Dataset[Sample]):
         self.seed = seed
         composed_at = oversample * size
         self._references = References(self.photos)
-        self._augment = WideAugmentation(composed_at) if crop == "wide" else ReleasedAugmentation(composed_at)
+        self._augment = (
+            WideAugmentation(composed_at, light=light) if crop == "wide" else ReleasedAugmentation(composed_at)
+        )
         self._untouched = untouched
         self._foreign = foreign
         # The smallest wide crop is still as many pixels wide as it will be.

@@ -127,14 +127,17 @@ class ReleasedAugmentation:
 class WideAugmentation(ReleasedAugmentation):
     """More variety than released, for few photographs: crops of 40 to 100 % in many shapes, and another light.
 
-    The light of the whole picture changes, region and surroundings alike, so that no photograph is known by its colours
-    and nothing but the *difference* of region and surroundings tells where an edit is.
+    Args:
+        size: pixels of a side.
+        light: share of pictures whose light changes as a whole, region and surroundings alike: no photograph is then
+            known by its colours, and nothing but the *difference* of region and surroundings tells where an edit is.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, light: float) -> None:
         super().__init__(size, antialias=True)
         self._crop = v2.RandomResizedCrop(size, scale=(0.4, 1.0), ratio=(3 / 5, 5 / 3))
-        self._light = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.4, hue=0.04)
+        jitter = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.4, hue=0.04)
+        self._light = v2.RandomApply([jitter], light)
 
     def __call__(self, image: Tensor, soft_mask: Tensor) -> tuple[Tensor, Tensor]:
         """As `ReleasedAugmentation`; a crop is drawn again while the region covers more than half of it."""

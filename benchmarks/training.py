@@ -1,0 +1,224 @@
+"""What the loop costs beside the network, and what a GPU gains by the loop's settings; as ratios within one run.
+
+python benchmarks/training.py
+python benchmarks/training.py --json results/training.json
+
+On the CPU: steps of `fit`, with its log, its progress, its states and its last validation left out, against the
+shortest loop that takes the same steps on the same images. Each is timed at two lengths and the difference divided by
+the steps between, so that starting up counts for nothing. On a GPU: full-width DIRL at 224, batches of 8 and of 32, as
+`fit` trains it (bfloat16, channels last, compiled) against a plain eager float32 loop; and the share of time that a
+step waits for images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dirl_lib.data.loading import make_loader
+from dirl_lib.models.dirl import build_dirl
+from dirl_lib.provenance import write_record
+from dirl_lib.recipes import RECIPES, TrainingRecipe, losses_of
+from dirl_lib.training import fit
+from dirl_lib.types import Sample
+
+CPU_RECIPE = replace(
+    RECIPES["small"],
+    batch_size=8,
+    average=0.0,
+    clip_norm=0.0,
+    cooldown_epochs=0,
+    untouched=0.0,
+    foreign=0.0,
+    log_every=5,
+)
+CPU_LENGTHS = (10, 40)
+CPU_REPEATS = 5
+GPU_RECIPE = replace(RECIPES["released"], imagenet=False, milestones=())
+GPU_BATCHES = (8, 32)
+GPU_LENGTHS = (40, 240)
+GPU_REPEATS = 3
+SAVE_MINUTES = 5
+
+
+class Composites(Dataset[Sample]):
+    """Random pictures in memory: what loading costs is measured by benchmarks/data.py."""
+
+    def __init__(self, size: int, count: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.rand(count, 3, size, size, generator=generator)
+        self.masks = torch.zeros(count, 1, size, size)
+        self.masks[:, :, size // 4 : size // 2, size // 4 : size // 2] = 1
+        self.images += 0.3 * (self.masks - self.masks.mean()) * (1 - self.images)
+        self.images.clamp_(0, 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        number = index % len(self)
+        return Sample(str(number), self.images[number], self.masks[number], self.images[number])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures with their provenance")
+    options = parser.parse_args()
+    results: dict[str, object] = {"cpu": on_cpu(), "gpu": "not run"}
+    if torch.cuda.is_available():
+        results["gpu"] = {f"batch {batch}": on_gpu(batch) for batch in GPU_BATCHES}
+    for device, figures in results.items():
+        print(device, figures if isinstance(figures, str) else "")
+        for name, value in figures.items() if isinstance(figures, dict) else ():
+            print(f"  {name:48} {value}")
+    if options.json:
+        write_record(options.json, {"benchmark": "training", "results": results})
+
+
+def on_cpu() -> dict[str, float]:
+    """Milliseconds of a step both ways on one thread, and what saving a state costs of the time between two."""
+    torch.set_num_threads(1)
+    images = Composites(CPU_RECIPE.size, CPU_RECIPE.batch_size)
+
+    def plain(steps: int) -> float:
+        return seconds(lambda: plain_loop(CPU_RECIPE, images, steps, "cpu"))
+
+    def ours(steps: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = replace(CPU_RECIPE, epochs=steps)
+            return seconds(lambda: fit(recipe, images, out=folder, accelerator="cpu", progress=True))
+
+    ratios, steps_plain, steps_ours = [], [], []
+    for _ in range(CPU_REPEATS):
+        one, two = per_step(plain, CPU_LENGTHS), per_step(ours, CPU_LENGTHS)
+        ratios.append(two / one)
+        steps_plain.append(one)
+        steps_ours.append(two)
+    saving = saving_seconds(images)
+    return {
+        "plain loop, ms a step": round(1000 * median(steps_plain), 2),
+        "fit, ms a step": round(1000 * median(steps_ours), 2),
+        "fit / plain - 1, median of pairs": round(median(ratios) - 1, 4),
+        "fit / plain - 1, all pairs": [round(ratio - 1, 4) for ratio in sorted(ratios)],
+        "saving a state, s": round(saving, 3),
+        f"saving every {SAVE_MINUTES} minutes, share": round(saving / (60 * SAVE_MINUTES), 5),
+    }
+
+
+def on_gpu(batch: int) -> dict[str, float]:
+    """Images a second both ways, the ratio, the last losses, and the share of time without an image to work on."""
+    recipe = replace(GPU_RECIPE, batch_size=batch)
+    images = Composites(recipe.size, 4 * batch)
+    fast = replace(recipe, precision="bf16-mixed")
+    totals: dict[str, float] = {}
+
+    def plain(steps: int) -> float:
+        return seconds(lambda: totals.update(plain=plain_loop(recipe, images, steps, "cuda")))
+
+    def ours(steps: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            length = replace(fast, epochs=-(-steps // 4))
+
+            def train() -> None:
+                trained = fit(length, images, out=folder, accelerator="gpu", compile_network=True, workers=4)
+                totals["ours"] = trained.log[-1]["total"]
+
+            return seconds(train)
+
+    ours(8)  # compiles
+    rates = [(per_step(plain, GPU_LENGTHS), per_step(ours, GPU_LENGTHS)) for _ in range(GPU_REPEATS)]
+    return {
+        "plain loop, images/s": round(batch / median(one for one, _ in rates), 1),
+        "fit, images/s": round(batch / median(two for _, two in rates), 1),
+        "ratio": round(median(one / two for one, two in rates), 2),
+        "loss after the longer run, plain": round(totals["plain"], 4),
+        "loss after the longer run, fit": round(totals["ours"], 4),
+        "share of time waiting for images": round(waiting_share(fast, images), 4),
+    }
+
+
+def plain_loop(recipe: TrainingRecipe, images: Composites, steps: int, device: str) -> float:
+    """The shortest loop that takes the same steps; the last loss."""
+    torch.manual_seed(recipe.seed)
+    network = build_dirl(recipe.config).to(device)
+    if device == "cpu":
+        network = network.to(memory_format=torch.channels_last)  # as `fit` does there
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    optimizer = kind(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    loader = make_loader(images, recipe.batch_size, train=True, seed=recipe.seed)
+    total = torch.zeros(())
+    done = 0
+    while done < steps:
+        for batch in loader:
+            total = losses_of(recipe, network(batch.image.to(device)), batch.mask.to(device))["total"]
+            total.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+            done += 1
+            if done == steps:
+                break
+    return total.item()
+
+
+def saving_seconds(images: Composites) -> float:
+    """How long one state takes, from three runs that do almost nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        short, often = Path(folder, "short"), Path(folder, "often")
+        recipe = replace(CPU_RECIPE, epochs=10, log_every=1)
+        once = seconds(lambda: fit(recipe, images, out=short, accelerator="cpu"))
+        each = seconds(lambda: fit(recipe, images, out=often, accelerator="cpu", save_minutes=0))
+    return max(0.0, each - once) / 9
+
+
+def waiting_share(recipe: TrainingRecipe, images: Composites) -> float:
+    """Of an epoch of loading with four workers, the share that a network as fast as this one would wait."""
+    loader = make_loader(images, recipe.batch_size, train=True, workers=min(4, os.cpu_count() or 1), pin_memory=True)
+    network = build_dirl(recipe.config).cuda().to(memory_format=torch.channels_last)
+    waited = worked = 0.0
+    for epoch in range(20):
+        started = time.perf_counter()
+        for batch in loader:
+            image: Tensor = batch.image.cuda(non_blocking=True)
+            torch.cuda.synchronize()
+            arrived = time.perf_counter()
+            with torch.autocast("cuda", torch.bfloat16):
+                found = network(image)
+            losses_of(recipe, found, batch.mask.cuda())["total"].backward()  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+            done = time.perf_counter()
+            if epoch:  # workers start in the first
+                waited += arrived - started
+                worked += done - arrived
+            started = done
+    return waited / (waited + worked)
+
+
+def per_step(way: Callable[[int], float], lengths: tuple[int, int]) -> float:
+    """Seconds of a step, from two lengths."""
+    short, long = lengths
+    return (way(long) - way(short)) / (long - short)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of the clock; on a GPU until everything is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
