@@ -161,3 +161,50 @@ def test_real_photographs(shared):
         inside = sample.mask[0] > 0
         changes.append(255 * float((sample.image - sample.real)[:, inside].square().mean().sqrt()))
     assert VISIBLE_CHANGE < np.median(changes) < WILD_CHANGE
+
+
+def test_untouched_photographs_have_an_empty_mask_and_no_change(photos):
+    scenes = ComposedScenes(photos, 32, untouched=0.5)
+    samples = [scenes[index] for index in range(20 * len(scenes))]
+    left = [sample for sample in samples if not sample.mask.any()]
+    assert 0.4 < len(left) / len(samples) < 0.6
+    assert all(torch.equal(sample.image, sample.real) for sample in left)
+
+
+def test_a_foreign_region_may_have_the_other_photographs_outline(tmp_path):
+    low, high = (slice(40, 60), slice(30, 60)), (slice(4, 24), slice(30, 60))
+    photos = [make_photo(tmp_path, number, area=(low, high)[number]) for number in range(2)]
+
+    def halves(scenes):  # flips are horizontal: an outline stays above or below the middle
+        return {(index % 2, bool(scenes[index].mask[0, :16].any())) for index in range(40)}
+
+    assert halves(ComposedScenes(photos, 32)) == {(0, False), (1, True)}
+    assert halves(ComposedScenes(photos, 32, foreign=0.9)) == {(0, False), (1, True), (0, True), (1, False)}
+
+
+def test_composites_made_larger_have_mixed_pixels_on_the_outline_only(photos):
+    sharp, soft = ComposedScenes(photos, 32), ComposedScenes(photos, 32, oversample=2)
+    for index in range(len(photos)):
+        assert set(torch.unique(sharp[index].mask).tolist()) <= {0.0, 1.0}
+        sample = soft[index]
+        assert sample.image.shape == (3, 32, 32)
+        assert set(torch.unique(sample.mask).tolist()) <= {0.0, 1.0}
+        inside = sample.mask > 0
+        near = torch.nn.functional.max_pool2d(sample.mask, 5, stride=1, padding=2) > 0
+        assert torch.equal(sample.image[:, ~near[0]], sample.real[:, ~near[0]])
+        edge = near & ~inside
+        assert not torch.equal(sample.image[:, edge[0]], sample.real[:, edge[0]])  # a little of the new colour outside
+
+
+def test_shares_that_are_none_are_refused(photos):
+    with pytest.raises(ValueError, match=r"found shares untouched 0.7 and foreign 0.7, expected 0 to 1 together"):
+        ComposedScenes(photos, 32, untouched=0.7, foreign=0.7)
+
+
+def test_wide_crops_show_less_of_the_picture_and_half_of_it_at_most_is_the_region(photos):
+    wide = ComposedScenes(photos, 32, crop="wide", light=0.5)
+    areas = [wide[index].mask.mean().item() for index in range(10 * len(photos))]
+    narrow = [ComposedScenes(photos, 32)[index].mask.mean().item() for index in range(len(photos))]
+    assert max(areas) <= 0.55
+    assert max(areas) > 1.2 * max(narrow)
+    assert torch.equal(wide[7].image, wide[7].image)
