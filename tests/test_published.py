@@ -21,6 +21,7 @@ from dirl_lib.published import (
     Scores,
     status,
 )
+from dirl_lib.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "REPRODUCTION.md").read_text(encoding="utf-8")
@@ -145,8 +146,8 @@ def test_the_document_prints_the_overlap():
         assert f"| {start} | {cells}" in DOCUMENT
 
 
-@pytest.mark.parametrize(("name", "size"), [("released", 224), ("paper", 256), ("row-01", 256)])
-def test_the_document_prints_the_operations_of_the_networks(name, size):
+def operations(name: str, size: int) -> tuple[int, int]:
+    """Of the forward pass, and with the backward pass, of one image."""
     with torch.device("meta"):  # shapes without memory
         network, image = create_model(name), torch.zeros(1, 3, size, size)
     counter = FlopCounterMode(display=False)
@@ -154,9 +155,21 @@ def test_the_document_prints_the_operations_of_the_networks(name, size):
         answer = network(image)
         forward = counter.get_total_flops()
         sum(each.sum() for each in (answer.mask, *answer.attention)).backward()
-    assert re.search(
-        rf"`{name}`, {size} x {size}[^|]*\| {forward / 1e9:.1f} G \| {counter.get_total_flops() / 1e9:.1f} G", DOCUMENT
-    )
+    return forward, counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("name", "size"), [("released", 224), ("paper", 256), ("row-01", 256)])
+def test_the_document_prints_the_operations_of_the_networks(name, size):
+    forward, both = operations(name, size)
+    assert re.search(rf"`{name}`, {size} x {size}[^|]*\| {forward / 1e9:.1f} G \| {both / 1e9:.1f} G", DOCUMENT)
+
+
+@pytest.mark.parametrize(("name", "size"), [("released", 224), ("paper", 256)])
+def test_the_document_prints_what_a_training_takes(name, size):
+    total = operations(name, size)[1] * RECIPES[name].epochs * 57_830
+    hours = " | ".join(f"{total / rate / 3600:.0f} h" for rate in (4e12, 20e12, 100e12))
+    days = f"{total / 0.05e12 / 86400:.0f} days"
+    assert f"| recipe `{name}` | {total / 1e18:.2f}e18 | {hours} | {days} |" in DOCUMENT
 
 
 def test_the_document_prints_the_parameters():
