@@ -77,8 +77,8 @@ class TrainingRecipe:
     """Share of photographs left as they are, with an empty mask; of composites made on the fly."""
     foreign: float = 0.0
     """Share whose region has the outline of an object of another photograph; of composites made on the fly."""
-    oversample: int = 1
-    """Composites made on the fly are so many times larger first, and then shrunk to `size`."""
+    soften: float = 0.0
+    """Pixels over which outlines of composites made on the fly fade at most."""
     seed: int = 0
     """Of initial weights, order and everything drawn."""
     validate_every: int = 1
@@ -103,7 +103,7 @@ class TrainingRecipe:
         ):
             if not getattr(self, field) > 0:
                 raise ValueError(f"{field} must be above 0; found {getattr(self, field)!r}")
-        for field in ("attention_weight", "weight_decay", "warmup_steps", "cooldown_epochs", "clip_norm"):
+        for field in ("attention_weight", "weight_decay", "warmup_steps", "cooldown_epochs", "clip_norm", "soften"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative; found {getattr(self, field)!r}")
         for field in ("average", "light", "untouched", "foreign"):
@@ -144,7 +144,7 @@ class TrainingRecipe:
 
 RECIPES: dict[str, TrainingRecipe] = {
     # Supplement, section 1. Batch, number of epochs and augmentation are not in the paper: as released.
-    "paper": TrainingRecipe(imagenet=True),
+    "paper": TrainingRecipe(imagenet=True, validate_every=5),
     "released": TrainingRecipe(
         model="released",
         imagenet=True,
@@ -152,6 +152,7 @@ RECIPES: dict[str, TrainingRecipe] = {
         loss="released",
         attention_weight=1.0,
         milestones=(30, 40, 50, 55),
+        validate_every=5,
     ),
     # A minute on a laptop: enough to see every part work, far too little to find anything in an unknown photograph.
     "quick": TrainingRecipe(
@@ -184,7 +185,7 @@ RECIPES: dict[str, TrainingRecipe] = {
         light=0.2,
         untouched=0.15,
         foreign=0.25,
-        oversample=2,
+        soften=0.8,
         validate_every=2,
     ),
 }

@@ -135,9 +135,9 @@ def load_data(
         light=recipe.light,
         untouched=recipe.untouched,
         foreign=recipe.foreign,
-        oversample=recipe.oversample,
+        soften=recipe.soften,
     )
-    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, oversample=recipe.oversample)
+    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, soften=recipe.soften)
 
 
 def _photos(source: str, split: str) -> list[MaskedPhoto]:
@@ -157,6 +157,6 @@ def _store(photos: list[MaskedPhoto], recipe: TrainingRecipe, cache: Path | None
     if cache is None:
         return None
     with bar("preparing", len(photos)) as shown:
-        resize = Resize(max(2, recipe.oversample) * recipe.size, keep_aspect=True, antialias=True)
+        resize = Resize(2 * recipe.size, keep_aspect=True, antialias=True)
         prepare(photos, cache, resize, progress=shown.update)
     return cache

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional
 
 from dirl_lib.data.cache import PreparedStore, StoreError
 from dirl_lib.data.folders import MaskedPhoto, read_pair
@@ -37,6 +38,8 @@ __all__ = ["ComposedScenes"]
 
 TRIES = 6
 """References tried for one composite. Where none changes the region visibly, the one nearest to that is kept."""
+SHARP = 0.1
+"""A blur of less is none."""
 REFERENCE_COLORS = 4096
 """So many colours stand for a reference: enough for its distribution, and quick to sort."""
 
@@ -60,9 +63,9 @@ class ComposedScenes(Dataset[Sample]):
             whatever catches the eye, for each picture it sees has something to mark.
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
             help.
-        oversample: composites are made so many times larger and then shrunk, as a file is when it is loaded. Made at a
-            small size directly they have outlines without a single mixed pixel, which no loaded picture has, and a
-            network learns to look for those.
+        soften: the outlines of composites are blurred inwards, by up to so many pixels. A composite that is made at a
+            small size has an outline without mixed pixels, which no picture that was loaded and shrunk has; a network
+            learns to look for those, and then finds nothing in files.
 
     Raises:
         ValueError: no usable region, all in one photograph, or shares that are none.
@@ -81,7 +84,7 @@ class ComposedScenes(Dataset[Sample]):
         light: float = 0.0,
         untouched: float = 0.0,
         foreign: float = 0.0,
-        oversample: int = 1,
+        soften: float = 0.0,
     ) -> None:
         if not (untouched >= 0 and foreign >= 0 and untouched + foreign <= 1):
             raise ValueError(f"found shares untouched {untouched} and foreign {foreign}, expected 0 to 1 together")
@@ -105,17 +108,13 @@ class ComposedScenes(Dataset[Sample]):
             raise ValueError(f"found no usable region in {len(photos)} photographs, expected 1 to 50 % of the picture")
         self.size = size
         self.seed = seed
-        composed_at = oversample * size
+        self._soften = soften
         self._references = References(self.photos)
-        self._augment = (
-            WideAugmentation(composed_at, light=light) if crop == "wide" else ReleasedAugmentation(composed_at)
-        )
+        self._augment = WideAugmentation(size, light=light) if crop == "wide" else ReleasedAugmentation(size)
         self._untouched = untouched
         self._foreign = foreign
         # The smallest wide crop is still as many pixels wide as it will be.
-        stored = round(1.6 * size) if crop == "wide" else size
-        self._resize = Resize(max(stored, composed_at), keep_aspect=True, antialias=True)
-        self._shrink = Resize(size, antialias=True) if oversample > 1 else None
+        self._resize = Resize(round(1.6 * size) if crop == "wide" else size, keep_aspect=True, antialias=True)
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -139,9 +138,8 @@ class ComposedScenes(Dataset[Sample]):
                 _, region = self._cut(int(kind.integers(len(self))))
         rng = np.random.default_rng([self.seed, index])
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
-        if self._shrink is not None:
-            real, _ = self._shrink(real, region.byte())
-            composite, region = self._shrink(composite, region.to(torch.uint8) * 255)
+        if self._soften:
+            composite = _softened(real, composite, region, self._soften * float(kind.random()))
         return Sample(self.photos[number].name, _unit(composite), region.float(), _unit(real))
 
     def __iter__(self) -> Iterator[Sample]:
@@ -184,6 +182,16 @@ class ComposedScenes(Dataset[Sample]):
             pair = read_pair(self.photos[number], at_least=self._resize.decode_at_least)
             self._decoded[number] = self._resize(*pair)
         return self._decoded[number]
+
+
+def _softened(real: Tensor, composite: Tensor, region: Tensor, pixels: float) -> Tensor:
+    """The composite fading into the photograph over its outline; from the inside, as new colours are only there."""
+    if pixels < SHARP or torch.equal(real, composite):
+        return composite
+    window = 2 * round(2 * pixels) + 3
+    share = functional.gaussian_blur(region.float(), [window, window], [pixels, pixels])
+    share = region * (2 * share - 1).clamp(0, 1)
+    return (real + share * (composite.float() - real)).round().clamp(0, 255).byte()
 
 
 def _unit(pixels: Tensor) -> Tensor:
