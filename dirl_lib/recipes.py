@@ -77,8 +77,10 @@ class TrainingRecipe:
     """Share of photographs left as they are, with an empty mask; of composites made on the fly."""
     foreign: float = 0.0
     """Share whose region has the outline of an object of another photograph; of composites made on the fly."""
-    soften: float = 0.0
-    """Pixels over which outlines of composites made on the fly fade at most."""
+    blur: float = 0.0
+    """Pixels by which pictures are blurred at most; of composites made on the fly."""
+    noise: float = 0.0
+    """Grey levels of the noise that pictures get at most; of composites made on the fly."""
     seed: int = 0
     """Of initial weights, order and everything drawn."""
     validate_every: int = 1
@@ -103,7 +105,15 @@ class TrainingRecipe:
         ):
             if not getattr(self, field) > 0:
                 raise ValueError(f"{field} must be above 0; found {getattr(self, field)!r}")
-        for field in ("attention_weight", "weight_decay", "warmup_steps", "cooldown_epochs", "clip_norm", "soften"):
+        for field in (
+            "attention_weight",
+            "weight_decay",
+            "warmup_steps",
+            "cooldown_epochs",
+            "clip_norm",
+            "blur",
+            "noise",
+        ):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative; found {getattr(self, field)!r}")
         for field in ("average", "light", "untouched", "foreign"):
@@ -185,7 +195,8 @@ RECIPES: dict[str, TrainingRecipe] = {
         light=0.2,
         untouched=0.15,
         foreign=0.25,
-        soften=0.8,
+        blur=0.8,
+        noise=3.0,
         validate_every=2,
     ),
 }

@@ -135,9 +135,11 @@ def load_data(
         light=recipe.light,
         untouched=recipe.untouched,
         foreign=recipe.foreign,
-        soften=recipe.soften,
+        blur=recipe.blur,
+        noise=recipe.noise,
     )
-    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, soften=recipe.soften)
+    worn = {"blur": recipe.blur, "noise": recipe.noise}
+    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, **worn)
 
 
 def _photos(source: str, split: str) -> list[MaskedPhoto]:

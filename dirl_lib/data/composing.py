@@ -63,9 +63,10 @@ class ComposedScenes(Dataset[Sample]):
             whatever catches the eye, for each picture it sees has something to mark.
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
             help.
-        soften: the outlines of composites are blurred inwards, by up to so many pixels. A composite that is made at a
-            small size has an outline without mixed pixels, which no picture that was loaded and shrunk has; a network
-            learns to look for those, and then finds nothing in files.
+        blur: every picture is blurred at last, by a Gaussian of up to so many pixels ...
+        noise: ... and gets Gaussian noise of up to so many grey levels. A region that was recoloured at a small size has
+            a sharper outline and another grain than its surroundings. No picture that was loaded and shrunk keeps these
+            traces; a network that learned to look for them finds nothing in files.
 
     Raises:
         ValueError: no usable region, all in one photograph, or shares that are none.
@@ -84,7 +85,8 @@ class ComposedScenes(Dataset[Sample]):
         light: float = 0.0,
         untouched: float = 0.0,
         foreign: float = 0.0,
-        soften: float = 0.0,
+        blur: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         if not (untouched >= 0 and foreign >= 0 and untouched + foreign <= 1):
             raise ValueError(f"found shares untouched {untouched} and foreign {foreign}, expected 0 to 1 together")
@@ -108,7 +110,8 @@ class ComposedScenes(Dataset[Sample]):
             raise ValueError(f"found no usable region in {len(photos)} photographs, expected 1 to 50 % of the picture")
         self.size = size
         self.seed = seed
-        self._soften = soften
+        self._blur = blur
+        self._noise = noise
         self._references = References(self.photos)
         self._augment = WideAugmentation(size, light=light) if crop == "wide" else ReleasedAugmentation(size)
         self._untouched = untouched
@@ -138,8 +141,8 @@ class ComposedScenes(Dataset[Sample]):
                 _, region = self._cut(int(kind.integers(len(self))))
         rng = np.random.default_rng([self.seed, index])
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
-        if self._soften:
-            composite = _softened(real, composite, region, self._soften * float(kind.random()))
+        if self._blur or self._noise:
+            composite, real = self._worn(torch.stack([composite, real]), kind)
         return Sample(self.photos[number].name, _unit(composite), region.float(), _unit(real))
 
     def __iter__(self) -> Iterator[Sample]:
@@ -162,6 +165,16 @@ class ComposedScenes(Dataset[Sample]):
         )
         return torch.from_numpy(drawn.pixels).permute(2, 0, 1)
 
+    def _worn(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
+        """uint8 (N, 3, h, w), as cameras, resizing and compression leave pictures; all N alike."""
+        pixels, levels = self._blur * float(rng.random()), self._noise * float(rng.random())
+        worn = pictures.float()
+        if pixels > SHARP:
+            window = 2 * round(2 * pixels) + 3
+            worn = functional.gaussian_blur(worn, [window, window], [pixels, pixels])
+        grain = levels * rng.standard_normal(worn.shape[1:], dtype=np.float32)
+        return (worn + torch.from_numpy(grain)).round().clamp(0, 255).byte()
+
     def _colors(self, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         for number in numbers:
             image, mask = self._pixels(number)
@@ -182,16 +195,6 @@ class ComposedScenes(Dataset[Sample]):
             pair = read_pair(self.photos[number], at_least=self._resize.decode_at_least)
             self._decoded[number] = self._resize(*pair)
         return self._decoded[number]
-
-
-def _softened(real: Tensor, composite: Tensor, region: Tensor, pixels: float) -> Tensor:
-    """The composite fading into the photograph over its outline; from the inside, as new colours are only there."""
-    if pixels < SHARP or torch.equal(real, composite):
-        return composite
-    window = 2 * round(2 * pixels) + 3
-    share = functional.gaussian_blur(region.float(), [window, window], [pixels, pixels])
-    share = region * (2 * share - 1).clamp(0, 1)
-    return (real + share * (composite.float() - real)).round().clamp(0, 255).byte()
 
 
 def _unit(pixels: Tensor) -> Tensor:
