@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from dirl_lib.data.check import check
 from dirl_lib.data.dataset import MaskedPhotos
 from dirl_lib.data.folders import MaskedPhoto, read_table
 from dirl_lib.data.iharmony4 import IHarmony4
@@ -61,7 +62,7 @@ def sets(data: Path, split: str) -> dict[str, Callable[[], MaskedPhotos]]:
     table = data / "lalonde_efros" / "index.csv"
     real = {"kind": "composite", "split": split}
     loaders["lalonde_efros, real composites"] = lambda: MaskedPhotos(half(read_table(table, **real)))
-    loaders["iharmony4_samples"] = lambda: IHarmony4(data / "iharmony4_samples", "all", size=SIZE)
+    loaders["iharmony4_samples"] = lambda: samples(data / "iharmony4_samples")
     loaders["real_composites"] = lambda: MaskedPhotos(half(read_table(data / "real_composites" / "index.csv")))
     return loaders
 
@@ -76,6 +77,13 @@ def composites(data: Path, name: str, split: str) -> IHarmony4:
     out = COMPOSITES / f"{name}-{split}"
     synthesize(photos(data, name, split), out, seed=0)
     return IHarmony4(out, "all", size=SIZE)
+
+
+def samples(root: Path) -> IHarmony4:
+    """Genuine files of iHarmony4, by lists that the check makes outside their folder."""
+    lists = COMPOSITES / "iharmony4_samples-lists"
+    check(root, lists)
+    return IHarmony4(root, "all", size=SIZE, lists=lists)
 
 
 def half(records: list[MaskedPhoto]) -> list[MaskedPhoto]:

@@ -182,18 +182,24 @@ def test_a_foreign_region_may_have_the_other_photographs_outline(tmp_path):
     assert halves(ComposedScenes(photos, 32, foreign=0.9)) == {(0, False), (1, True), (0, True), (1, False)}
 
 
-def test_composites_made_larger_have_mixed_pixels_on_the_outline_only(photos):
-    sharp, soft = ComposedScenes(photos, 32), ComposedScenes(photos, 32, oversample=2)
-    for index in range(len(photos)):
-        assert set(torch.unique(sharp[index].mask).tolist()) <= {0.0, 1.0}
-        sample = soft[index]
-        assert sample.image.shape == (3, 32, 32)
-        assert set(torch.unique(sample.mask).tolist()) <= {0.0, 1.0}
-        inside = sample.mask > 0
-        near = torch.nn.functional.max_pool2d(sample.mask, 5, stride=1, padding=2) > 0
-        assert torch.equal(sample.image[:, ~near[0]], sample.real[:, ~near[0]])
-        edge = near & ~inside
-        assert not torch.equal(sample.image[:, edge[0]], sample.real[:, edge[0]])  # a little of the new colour outside
+def test_a_worn_picture_is_blurred_and_noisy_with_and_without_its_edit(photos):
+    plain, worn = ComposedScenes(photos, 32), ComposedScenes(photos, 32, blur=1.0, noise=6.0)
+    changes = []
+    for index in range(3 * len(photos)):
+        before, after = plain[index], worn[index]
+        assert torch.equal(before.mask, after.mask)
+        changes.append(float((after.image - before.image).abs().mean()))
+        far = torch.nn.functional.max_pool2d(before.mask, 11, stride=1, padding=5)[0] == 0
+        assert torch.equal(after.image[:, far], after.real[:, far])  # the same grain: it tells nothing
+    assert max(changes) < 0.1
+    assert sum(changes) / len(changes) > 0.005
+
+
+def test_noise_alone_has_the_strength_it_was_given(photos):
+    plain, noisy = ComposedScenes(photos, 32), ComposedScenes(photos, 32, noise=8.0)
+    strengths = [255 * float((noisy[i].real - plain[i].real).std()) for i in range(5 * len(photos))]
+    assert max(strengths) < 8.5
+    assert 2.5 < sum(strengths) / len(strengths) < 5.5  # evenly from 0 to 8
 
 
 def test_shares_that_are_none_are_refused(photos):

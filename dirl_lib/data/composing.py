@@ -64,9 +64,9 @@ class ComposedScenes(Dataset[Sample]):
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
             help.
         blur: every picture is blurred at last, by a Gaussian of up to so many pixels ...
-        noise: ... and gets Gaussian noise of up to so many grey levels. A region that was recoloured at a small size has
-            a sharper outline and another grain than its surroundings. No picture that was loaded and shrunk keeps these
-            traces; a network that learned to look for them finds nothing in files.
+        noise: ... and gets Gaussian noise of up to so many grey levels. A region that was recoloured at a small size
+            has a sharper outline and another grain than its surroundings. No picture that was loaded and shrunk keeps
+            these traces; a network that learned to look for them finds nothing in files.
 
     Raises:
         ValueError: no usable region, all in one photograph, or shares that are none.

@@ -1,0 +1,46 @@
+"""The weights of a finished training as the model that comes with the kit.
+
+python tools/put_in_box.py RUN...           # runs one after another, each begun from the weights of the one before
+
+In half precision; what each run was goes into the file (`dirl_lib.weights.about`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dirl_lib.models.dirl import DIRLConfig
+from dirl_lib.provenance import provenance
+from dirl_lib.weights import about, load_network, save_model
+
+TARGET = Path(__file__).resolve().parents[1] / "dirl_lib" / "trained" / "dirl-small.safetensors"
+LICENCE = (
+    "MIT for the weights; the photographs it learned from are research data of others (docs/MODEL_CARD.md), "
+    "and whoever sells what the model makes should look at their licences"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    runs = [run / "last.safetensors" for run in parser.parse_args().runs]
+    stories = [about(run) for run in runs]
+    network, working_size = load_network(runs[-1])
+    TARGET.parent.mkdir(exist_ok=True)
+    save_model(
+        TARGET,
+        network,
+        DIRLConfig(**stories[-1]["config"]),
+        working_size=working_size,
+        half=True,
+        stages=[{key: story[key] for key in ("recipe", "data", "images_seen")} for story in stories],
+        images_seen=sum(story["images_seen"] for story in stories),
+        licence=LICENCE,
+        made=provenance(),
+    )
+    print(f"{TARGET.name}: {TARGET.stat().st_size / 1e6:.1f} MB, {about(TARGET)['images_seen']:,} composites seen")
+
+
+if __name__ == "__main__":
+    main()
