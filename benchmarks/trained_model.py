@@ -57,11 +57,11 @@ def sets(data: Path, split: str) -> dict[str, Callable[[], MaskedPhotos]]:
     """Name to loader of every set."""
     loaders: dict[str, Callable[[], MaskedPhotos]] = {}
     for name in PHOTOS:
-        loaders[f"{name}, composites"] = lambda name=name: composites(data, name, split)  # type: ignore[misc]
-        loaders[f"{name}, untouched"] = lambda name=name: MaskedPhotos(photos(data, name, split), SIZE)  # type: ignore[misc]
+        loaders[f"{name}-composites"] = lambda name=name: composites(data, name, split)  # type: ignore[misc]
+        loaders[f"{name}-untouched"] = lambda name=name: MaskedPhotos(photos(data, name, split), SIZE)  # type: ignore[misc]
     table = data / "lalonde_efros" / "index.csv"
     real = {"kind": "composite", "split": split}
-    loaders["lalonde_efros, real composites"] = lambda: MaskedPhotos(half(read_table(table, **real)))
+    loaders["lalonde_efros-pasted"] = lambda: MaskedPhotos(half(read_table(table, **real)))
     loaders["iharmony4_samples"] = lambda: samples(data / "iharmony4_samples")
     loaders["real_composites"] = lambda: MaskedPhotos(half(read_table(data / "real_composites" / "index.csv")))
     return loaders

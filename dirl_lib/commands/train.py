@@ -138,8 +138,8 @@ def load_data(
         blur=recipe.blur,
         noise=recipe.noise,
     )
-    worn = {"blur": recipe.blur, "noise": recipe.noise}
-    return scenes, ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, **worn)
+    val = ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, blur=recipe.blur, noise=recipe.noise)
+    return scenes, val
 
 
 def _photos(source: str, split: str) -> list[MaskedPhoto]:
