@@ -4,7 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import model_card
 import pytest
+
+from dirl_lib.evaluation import read_evaluation
+from dirl_lib.weights import about
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = (ROOT / "docs" / "DATA.md").read_text(encoding="utf-8")
@@ -69,3 +73,18 @@ def test_the_lines_to_paste_name_what_exists():
     for module, names in re.findall(r"from (dirl_lib[\w.]*) import ([\w, ]+)", DATA):
         for name in names.split(", "):
             assert hasattr(importlib.import_module(module), name)
+
+
+def test_the_model_card_shows_the_stored_scores():
+    _, _, rest = model_card.CARD.read_text(encoding="utf-8").partition(model_card.BEGIN)
+    assert rest.partition(model_card.END)[0] == model_card.table()
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "results/dirl_small").iterdir()), ids=lambda folder: folder.name)
+def test_the_scores_of_the_model_in_the_box_follow_from_its_images(folder):
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    rows = read_evaluation(folder).table().rows
+    assert [row.ap.mean for row in rows] == pytest.approx([row["ap"]["mean"] for row in summary["table"]])
+    assert [row.iou.low for row in rows] == pytest.approx([row["iou"]["low"] for row in summary["table"]])
+    assert summary["images_seen"] == about()["images_seen"]
+    assert "/" not in summary["command"].replace("benchmarks/", "").replace("../", "")
