@@ -1,5 +1,6 @@
 """Figures in the documents are those that were measured."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -88,3 +89,12 @@ def test_the_scores_of_the_model_in_the_box_follow_from_its_images(folder):
     assert [row.iou.low for row in rows] == pytest.approx([row["iou"]["low"] for row in summary["table"]])
     assert summary["images_seen"] == about()["images_seen"]
     assert "/" not in summary["command"].replace("benchmarks/", "").replace("../", "")
+
+
+def test_the_learning_curve_of_the_model_card_is_the_logged_one():
+    with (ROOT / "results/dirl_small_training/stage2-validation.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    card = model_card.CARD.read_text(encoding="utf-8")
+    for line in lines:
+        row = f"| {int(line['images']):,} | {100 * float(line['ap']):.1f} | {100 * float(line['iou']):.1f} |"
+        assert row in card
