@@ -199,8 +199,11 @@ class RunFolder:
                 continue
             with path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                # A kill may have cut the last line; a whole one has its last value.
-                kept = [line for line in reader if None not in line.values() and int(line["step"]) <= step]
+                lines = list(reader)
+            # A kill may have cut the last line; a whole one has its last value.
+            kept = [line for line in lines if None not in line.values() and int(line["step"]) <= step]
+            if kept == lines:
+                continue
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, reader.fieldnames or [])
             writer.writeheader()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.util
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,10 +61,7 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
 
 def _fields() -> list[tuple[str, str]]:
     """Fields of a recipe and what stands under them, read from the source: help must not wait for torch to load."""
-    spec = importlib.util.find_spec("dirl_lib.recipes")
-    assert spec is not None
-    assert spec.origin is not None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    tree = ast.parse((Path(__file__).parents[1] / "recipes.py").read_text(encoding="utf-8"))
     (recipe,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingRecipe")
     return [
         (field.target.id, str(ast.literal_eval(text.value)).replace("%", "%%"))
