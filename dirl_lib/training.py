@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -146,25 +147,31 @@ def fit(
 
     began = saved = counted = time.monotonic()
     terms: list[dict[str, Tensor]] = []
+    seen: list[list[str]] = []
     try:
         while step < last_step:
             rate = recipe.learning_rate_at(step, steps_per_epoch)
-            losses, names = _step(recipe, fabric, model, stepper, batches, rate)
+            try:
+                losses, names = _step(recipe, fabric, model, stepper, batches, rate)
+            except TrainingError:
+                _refuse_nan(terms, seen, step, folder)  # a step before may be the cause
+                raise
             if average is not None:
                 average.update_parameters(network)
             terms.append(losses)
+            seen.append(names)
             step += 1
             if bar is not None:
                 bar.update()
 
             if step % recipe.log_every == 0 or step == last_step:
                 # Here, and only here, numbers come back from the device.
+                _refuse_nan(terms, seen, step, folder)
                 means = _means(terms, fabric)
                 now = time.monotonic()
                 speed, counted = len(terms) * recipe.batch_size / (now - counted), now
-                terms = []
+                terms, seen = [], []
                 folder.add_line("log", _line(recipe, step, steps_per_epoch, rate, means, speed))
-                _refuse_nan(means["total"], step, names, folder)
                 if bar is not None:
                     bar.set_postfix_str(f"loss {means['total']:.3f}, {speed:.1f} images/s")
 
@@ -210,7 +217,11 @@ def _step(
         names += batch.name
         is_last = number == recipe.accumulate - 1
         with fabric.no_backward_sync(model, enabled=not is_last):
-            losses = losses_of(recipe, model(batch.image), batch.mask)
+            found = model(batch.image)
+            try:
+                losses = losses_of(recipe, found, batch.mask)
+            except ValueError as error:  # on the CPU the losses themselves refuse NaN
+                raise TrainingError(f"{', '.join(batch.name)}: {error}; or lower learning_rate") from error
             fabric.backward(losses["total"] / recipe.accumulate)
         parts.append({name: value.detach() for name, value in losses.items()})
     if recipe.clip_norm:
@@ -226,8 +237,10 @@ def _network(recipe: TrainingRecipe, fabric: Fabric | OneDevice, start_from: str
         dirl, config = load_network(start_from)[0], about(start_from)["config"]
         if DIRLConfig(**config) != recipe.config:
             raise ValueError(f"{start_from}: holds the network {config}, expected the recipe's {recipe.config}")
-    elif recipe.imagenet:
-        load_imagenet(dirl.encoder)
+    elif recipe.imagenet and not load_imagenet(dirl.encoder):
+        raise TrainingError(
+            "ImageNet weights could not be downloaded, and the recipe asks for them; set imagenet false"
+        )
     network: nn.Module = dirl
     if fabric.world_size > 1:
         network = synchronise_batch_norm(network, fabric.device.type)
@@ -295,13 +308,15 @@ def _line(
     return where | {"learning_rate": rate} | dict(means) | {"images_per_second": round(speed, 2)}
 
 
-def _refuse_nan(total: float, step: int, names: list[str], folder: RunFolder) -> None:
-    if np.isfinite(total):
-        return
-    raise TrainingError(
-        f"{folder.path}: the loss is {total} at step {step}; the last images were {', '.join(names)}; "
-        "look at them, or lower learning_rate; the states saved before are still good"
-    )
+def _refuse_nan(terms: list[dict[str, Tensor]], seen: list[list[str]], step: int, folder: RunFolder) -> None:
+    """Look through the steps since the last look, the last of which is `step`."""
+    totals = torch.stack([line["total"] for line in terms]).tolist() if terms else []
+    for number, (total, names) in enumerate(zip(totals, seen, strict=True), start=step - len(terms) + 1):
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"{folder.path}: the loss is {total} at step {number}; its images are {', '.join(names)}; "
+                "look at them, or lower learning_rate; the states saved before are still good"
+            )
 
 
 @torch.no_grad()

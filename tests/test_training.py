@@ -193,7 +193,7 @@ def test_another_recipe_or_other_images_do_not_go_on(scenes, tmp_path):
         fit(RECIPE, ComposedScenes(scenes.photos[:9], 32), out=tmp_path / "run")
 
 
-class WithNaN(Dataset[Sample]):
+class Even(Dataset[Sample]):
     def __len__(self):
         return 4
 
@@ -202,17 +202,39 @@ class WithNaN(Dataset[Sample]):
         return Sample(f"image {index % 4}", image, torch.ones(1, 32, 32), image)
 
 
-def test_a_loss_that_is_no_number_names_the_images(tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_names_its_images_and_not_those_of_the_next_look(tmp_path, monkeypatch):
     import dirl_lib.training
 
-    monkeypatch.setattr(
-        dirl_lib.training,
-        "losses_of",
-        lambda recipe, found, mask: {"total": found.mask.sum() * float("nan")},  # noqa: ARG005
-    )
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 1; the last images were image \d, image \d,"):
-        fit(RECIPE, WithNaN(), out=tmp_path / "run")
+    class Watched(Even):
+        names = []
+
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            self.names.append(sample.name)
+            return sample
+
+    calls = []
+
+    def poisoned(recipe, found, mask):
+        calls.append(None)
+        losses = losses_of(recipe, found, mask)
+        return {"total": losses["total"] * (float("nan") if len(calls) == 3 else 1)}
+
+    monkeypatch.setattr(dirl_lib.training, "losses_of", poisoned)
+    images = Watched()
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 3; its images are ") as caught:
+        fit(replace(RECIPE, batch_size=2, epochs=4, log_every=5), images, out=tmp_path / "run")
+    assert f"its images are {', '.join(images.names[4:6])};" in str(caught.value)
     assert not list((tmp_path / "run").glob("state-*"))
+
+
+def test_without_a_network_imagenet_weights_are_not_replaced_by_random_ones_in_silence(scenes, tmp_path, monkeypatch):
+    import dirl_lib.training
+
+    monkeypatch.setattr(dirl_lib.training, "load_imagenet", lambda _: False)
+    recipe = TrainingRecipe(imagenet=True, size=32, epochs=1)
+    with pytest.raises(TrainingError, match="ImageNet weights could not be downloaded, but the recipe wants them"):
+        fit(recipe, scenes, out=tmp_path / "run")
 
 
 def test_too_few_images_for_a_batch(scenes, tmp_path):
