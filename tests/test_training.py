@@ -233,7 +233,7 @@ def test_without_a_network_imagenet_weights_are_not_replaced_by_random_ones_in_s
 
     monkeypatch.setattr(dirl_lib.training, "load_imagenet", lambda _: False)
     recipe = TrainingRecipe(imagenet=True, size=32, epochs=1)
-    with pytest.raises(TrainingError, match="ImageNet weights could not be downloaded, but the recipe wants them"):
+    with pytest.raises(TrainingError, match="ImageNet weights could not be downloaded, and the recipe asks for them"):
         fit(recipe, scenes, out=tmp_path / "run")
 
 
