@@ -77,10 +77,8 @@ class TrainingRecipe:
     """Share of photographs left as they are, with an empty mask; of composites made on the fly."""
     foreign: float = 0.0
     """Share whose region has the outline of an object of another photograph; of composites made on the fly."""
-    blur: float = 0.0
-    """Pixels by which pictures are blurred at most; of composites made on the fly."""
-    noise: float = 0.0
-    """Grey levels of the noise that pictures get at most; of composites made on the fly."""
+    oversample: int = 1
+    """So many times `size` pixels have composites when they are made on the fly; then they are shrunk."""
     seed: int = 0
     """Of initial weights, order and everything drawn."""
     validate_every: int = 1
@@ -100,6 +98,7 @@ class TrainingRecipe:
             "batch_size",
             "accumulate",
             "epochs",
+            "oversample",
             "validate_every",
             "log_every",
         ):
@@ -111,8 +110,6 @@ class TrainingRecipe:
             "warmup_steps",
             "cooldown_epochs",
             "clip_norm",
-            "blur",
-            "noise",
         ):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative; found {getattr(self, field)!r}")
@@ -193,10 +190,9 @@ RECIPES: dict[str, TrainingRecipe] = {
         average=0.998,
         crop="wide",
         light=0.2,
-        untouched=0.15,
+        untouched=0.25,
         foreign=0.25,
-        blur=0.8,
-        noise=3.0,
+        oversample=3,
         validate_every=2,
     ),
 }

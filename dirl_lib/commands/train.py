@@ -131,10 +131,9 @@ def load_data(
         light=recipe.light,
         untouched=recipe.untouched,
         foreign=recipe.foreign,
-        blur=recipe.blur,
-        noise=recipe.noise,
+        oversample=recipe.oversample,
     )
-    val = ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, blur=recipe.blur, noise=recipe.noise)
+    val = ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, oversample=recipe.oversample)
     return scenes, val
 
 
@@ -155,6 +154,6 @@ def _store(photos: list[MaskedPhoto], recipe: TrainingRecipe, cache: Path | None
     if cache is None:
         return None
     with bar("preparing", len(photos)) as shown:
-        resize = Resize(2 * recipe.size, keep_aspect=True, antialias=True)
+        resize = Resize((recipe.oversample + 1) * recipe.size, keep_aspect=True, antialias=True)
         prepare(photos, cache, resize, progress=shown.update)
     return cache

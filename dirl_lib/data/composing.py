@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional
 
 from dirl_lib.data.cache import PreparedStore, StoreError
 from dirl_lib.data.folders import MaskedPhoto, read_pair
@@ -27,6 +26,7 @@ from dirl_lib.data.transforms import (
     WideAugmentation,
     from_the_end,
     item_seed,
+    resized,
     seeded,
 )
 from dirl_lib.images import read_soft_mask
@@ -38,8 +38,6 @@ __all__ = ["ComposedScenes"]
 
 TRIES = 6
 """References tried for one composite. Where none changes the region visibly, the one nearest to that is kept."""
-SHARP = 0.1
-"""A blur of less is none."""
 REFERENCE_COLORS = 4096
 """So many colours stand for a reference: enough for its distribution, and quick to sort."""
 
@@ -63,10 +61,9 @@ class ComposedScenes(Dataset[Sample]):
             whatever catches the eye, for each picture it sees has something to mark.
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
             help.
-        blur: every picture is blurred at last, by a Gaussian of up to so many pixels ...
-        noise: ... and gets Gaussian noise of up to so many grey levels. A region that was recoloured at a small size
-            has a sharper outline and another grain than its surroundings. No picture that was loaded and shrunk keeps
-            these traces; a network that learned to look for them finds nothing in files.
+        oversample: composites are made at so many times the size and then shrunk, as files are when they are read. A
+            region recoloured at the small size itself has a harder outline and another grain than its surroundings; a
+            network that learned to look for these finds nothing in files.
 
     Raises:
         ValueError: no usable region, all in one photograph, or shares that are none.
@@ -85,17 +82,19 @@ class ComposedScenes(Dataset[Sample]):
         light: float = 0.0,
         untouched: float = 0.0,
         foreign: float = 0.0,
-        blur: float = 0.0,
-        noise: float = 0.0,
+        oversample: int = 1,
     ) -> None:
         if not (untouched >= 0 and foreign >= 0 and untouched + foreign <= 1):
             raise ValueError(f"found shares untouched {untouched} and foreign {foreign}, expected 0 to 1 together")
         self._store = PreparedStore(cache) if cache is not None else None
+        if oversample < 1:
+            raise ValueError(f"found oversample {oversample}, expected 1 or more")
+        made_at = size * oversample
         if self._store is not None:
             self._store.check_holds(photos, None)
-            if not self._store.resize.keep_aspect or self._store.resize.size < size:
+            if not self._store.resize.keep_aspect or self._store.resize.size < made_at:
                 raise StoreError(
-                    f"{cache}: found a store of {self._store.resize}, expected one that keeps the aspect, of {size} "
+                    f"{cache}: found a store of {self._store.resize}, expected one that keeps the aspect, of {made_at} "
                     "pixels or more; prepare one with --keep-aspect"
                 )
         self.photos: list[MaskedPhoto] = []
@@ -110,14 +109,13 @@ class ComposedScenes(Dataset[Sample]):
             raise ValueError(f"found no usable region in {len(photos)} photographs, expected 1 to 50 % of the picture")
         self.size = size
         self.seed = seed
-        self._blur = blur
-        self._noise = noise
         self._references = References(self.photos)
-        self._augment = WideAugmentation(size, light=light) if crop == "wide" else ReleasedAugmentation(size)
+        self._augment = WideAugmentation(made_at, light=light) if crop == "wide" else ReleasedAugmentation(made_at)
+        self._shrink = oversample > 1
         self._untouched = untouched
         self._foreign = foreign
         # The smallest wide crop is still as many pixels wide as it will be.
-        self._resize = Resize(round(1.6 * size) if crop == "wide" else size, keep_aspect=True, antialias=True)
+        self._resize = Resize(round(1.6 * made_at) if crop == "wide" else made_at, keep_aspect=True, antialias=True)
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -141,9 +139,11 @@ class ComposedScenes(Dataset[Sample]):
                 _, region = self._cut(int(kind.integers(len(self))))
         rng = np.random.default_rng([self.seed, index])
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
-        if self._blur or self._noise:
-            composite, real = self._worn(torch.stack([composite, real]), kind)
-        return Sample(self.photos[number].name, _unit(composite), region.float(), _unit(real))
+        layers = torch.cat([_unit(composite), region.float(), _unit(real)])
+        if self._shrink:
+            layers = resized(layers, [self.size, self.size], antialias=True)
+        image, mask, untouched = layers.split([3, 1, 3])
+        return Sample(self.photos[number].name, image, (mask > 0.5).float(), untouched)
 
     def __iter__(self) -> Iterator[Sample]:
         """Epoch 0, in order; the stream itself has no end."""
@@ -165,16 +165,6 @@ class ComposedScenes(Dataset[Sample]):
         )
         return torch.from_numpy(drawn.pixels).permute(2, 0, 1)
 
-    def _worn(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """uint8 (N, 3, h, w), as cameras, resizing and compression leave pictures; all N alike."""
-        pixels, levels = self._blur * float(rng.random()), self._noise * float(rng.random())
-        worn = pictures.float()
-        if pixels > SHARP:
-            window = 2 * round(2 * pixels) + 3
-            worn = functional.gaussian_blur(worn, [window, window], [pixels, pixels])
-        grain = levels * rng.standard_normal(worn.shape[1:], dtype=np.float32)
-        return (worn + torch.from_numpy(grain)).round().clamp(0, 255).byte()
-
     def _colors(self, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         for number in numbers:
             image, mask = self._pixels(number)
@@ -188,7 +178,7 @@ class ComposedScenes(Dataset[Sample]):
         return float((read_soft_mask(photo.mask_path) > 127).mean())
 
     def _pixels(self, number: int) -> tuple[Tensor, Tensor]:
-        """uint8 (3, h, w) and bool (1, h, w), the shorter side about `size`."""
+        """uint8 (3, h, w) and bool (1, h, w), the shorter side about that at which composites are made."""
         if self._store is not None:
             return self._store[self.photos[number].name]
         if number not in self._decoded:

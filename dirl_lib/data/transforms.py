@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-__all__ = ["ReleasedAugmentation", "Resize", "WideAugmentation", "from_the_end", "item_seed", "seeded"]
+__all__ = ["ReleasedAugmentation", "Resize", "WideAugmentation", "from_the_end", "item_seed", "resized", "seeded"]
 
 FEW_PIXELS = 10
 """A crop is drawn again while its region has this many pixels or fewer ..."""
@@ -69,7 +69,7 @@ class Resize:
             uint8 (3, h, w) and bool (1, h, w).
         """
         target = list(self.target(*soft_mask.shape[-2:]))
-        small, soft = (_resized(picture, target, self.antialias) for picture in (image, soft_mask))
+        small, soft = (resized(picture, target, self.antialias) for picture in (image, soft_mask))
         return _as_bytes(small), _over_half(soft)
 
 
@@ -120,7 +120,7 @@ class ReleasedAugmentation:
         return int(mask.sum()) > FEW_PIXELS or bool(torch.rand(()) < KEEP_ANYWAY)
 
     def _cut(self, picture: Tensor, box: dict[str, int], flip: bool) -> Tensor:
-        cut = _resized(functional.crop(picture, **box), [self.size] * 2, self.antialias)
+        cut = resized(functional.crop(picture, **box), [self.size] * 2, self.antialias)
         return cut.flip(-1) if flip else cut
 
 
@@ -175,7 +175,7 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def _resized(picture: Tensor, target: list[int], antialias: bool) -> Tensor:
+def resized(picture: Tensor, target: list[int], antialias: bool) -> Tensor:
     """Resize in floating point, on one thread: how torch divides the work among threads shows in the last digit, and so
     in a grey level here and there; a loader's workers have one thread, this process perhaps more."""
     threads = torch.get_num_threads()
