@@ -6,6 +6,8 @@ import random
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from PIL.Image import Resampling
 from tiny_photos import GREYS, make_photo, make_photos, make_two_greys
 
 from dirl_lib.data.cache import StoreError, prepare
@@ -182,24 +184,30 @@ def test_a_foreign_region_may_have_the_other_photographs_outline(tmp_path):
     assert halves(ComposedScenes(photos, 32, foreign=0.9)) == {(0, False), (1, True), (0, True), (1, False)}
 
 
-def test_a_worn_picture_is_blurred_and_noisy_with_and_without_its_edit(photos):
-    plain, worn = ComposedScenes(photos, 32), ComposedScenes(photos, 32, blur=1.0, noise=6.0)
-    changes = []
-    for index in range(3 * len(photos)):
-        before, after = plain[index], worn[index]
-        assert torch.equal(before.mask, after.mask)
-        changes.append(float((after.image - before.image).abs().mean()))
-        far = torch.nn.functional.max_pool2d(before.mask, 11, stride=1, padding=5)[0] == 0
-        assert torch.equal(after.image[:, far], after.real[:, far])  # the same grain: it tells nothing
-    assert max(changes) < 0.1
-    assert sum(changes) / len(changes) > 0.005
+def test_an_oversampled_composite_is_a_larger_one_shrunk(photos):
+    large, small = ComposedScenes(photos, 96), ComposedScenes(photos, 32, oversample=3)
+    for index in range(2 * len(photos)):
+        made, shrunk = large[index], small[index]
+        for before, after in ((made.image, shrunk.image), (made.real, shrunk.real)):
+            by_pillow = [np.asarray(Image.fromarray(c.numpy()).resize((32, 32), Resampling.BILINEAR)) for c in before]
+            np.testing.assert_allclose(after.numpy(), np.stack(by_pillow), atol=1e-6)
+        assert shrunk.mask.unique().tolist() == [0, 1]
+        # A cell of 3 x 3 pixels that the region fills belongs to it; one that it does not touch does not.
+        share = made.mask.unflatten(1, (32, 3)).unflatten(3, (32, 3)).mean(dim=(2, 4))
+        assert shrunk.mask[share == 1].all()
+        assert not shrunk.mask[share == 0].any()
 
 
-def test_noise_alone_has_the_strength_it_was_given(photos):
-    plain, noisy = ComposedScenes(photos, 32), ComposedScenes(photos, 32, noise=8.0)
-    strengths = [255 * float((noisy[i].real - plain[i].real).std()) for i in range(5 * len(photos))]
-    assert max(strengths) < 8.5
-    assert 2.5 < sum(strengths) / len(strengths) < 5.5  # evenly from 0 to 8
+def test_an_oversample_of_nothing_is_refused(photos):
+    with pytest.raises(ValueError, match="found oversample 0, expected 1 or more"):
+        ComposedScenes(photos, 32, oversample=0)
+
+
+def test_a_store_must_hold_the_size_at_which_composites_are_made(photos, tmp_path):
+    prepare(photos, tmp_path / "store", Resize(64, keep_aspect=True))
+    assert ComposedScenes(photos, 32, oversample=2, cache=tmp_path / "store")[0].image.shape == (3, 32, 32)
+    with pytest.raises(StoreError, match="expected one that keeps the aspect, of 96 pixels or more"):
+        ComposedScenes(photos, 32, oversample=3, cache=tmp_path / "store")
 
 
 def test_shares_that_are_none_are_refused(photos):

@@ -142,7 +142,7 @@ class ComposedScenes(Dataset[Sample]):
         layers = torch.cat([_unit(composite), region.float(), _unit(real)])
         if self._shrink:
             layers = resized(layers, [self.size, self.size], antialias=True)
-        image, mask, untouched = layers.split([3, 1, 3])
+        image, mask, untouched = torch.split(layers, [3, 1, 3])
         return Sample(self.photos[number].name, image, (mask > 0.5).float(), untouched)
 
     def __iter__(self) -> Iterator[Sample]:
