@@ -141,7 +141,8 @@ class ComposedScenes(Dataset[Sample]):
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
         layers = torch.cat([_unit(composite), region.float(), _unit(real)])
         if self._shrink:
-            layers = resized(layers, [self.size, self.size], antialias=True)
+            # The filter's weights add up to one but for rounding, and white may come out a little above 1.
+            layers = resized(layers, [self.size, self.size], antialias=True).clamp_(0, 1)
         image, mask, untouched = torch.split(layers, [3, 1, 3])
         return Sample(self.photos[number].name, image, (mask > 0.5).float(), untouched)
 
