@@ -15,7 +15,7 @@ from dirl_lib.data.composing import ComposedScenes
 from dirl_lib.data.folders import read_table
 from dirl_lib.data.loading import make_loader
 from dirl_lib.data.transforms import Resize
-from dirl_lib.images import ImageFileError
+from dirl_lib.images import ImageFileError, read_image, write_image
 from dirl_lib.synthesis.compose import VISIBLE_CHANGE, WILD_CHANGE, draw_composite
 
 
@@ -196,6 +196,16 @@ def test_an_oversampled_composite_is_a_larger_one_shrunk(photos):
         share = made.mask.unflatten(1, (32, 3)).unflatten(3, (32, 3)).mean(dim=(2, 4))
         assert shrunk.mask[share == 1].all()
         assert not shrunk.mask[share == 0].any()
+
+
+@pytest.mark.parametrize("oversample", [2, 3, 5])
+def test_white_stays_white_when_it_is_shrunk(tmp_path, oversample):
+    photos = make_photos(tmp_path, 2)
+    for photo in photos:
+        picture = read_image(photo.image_path)
+        picture[:, 50:] = 255
+        write_image(photo.image_path, picture)
+    assert max(ComposedScenes(photos, 48, oversample=oversample)[index].image.max() for index in range(4)) == 1
 
 
 def test_an_oversample_of_nothing_is_refused(photos):
