@@ -211,8 +211,8 @@ CLAIMS = (
     Claim(
         "Fig. 3; supplement, Figs. 3 and 4",
         "masks of DIRL (those of other systems: later work)",
-        "dirl predict PHOTOS -o OUT --weights runs/paper/best.safetensors",
-        "a trained network; seconds",
+        "dirl predict PHOTOS -o OUT --released encoder_epochbest.pth decoder_epochbest.pth",
+        "the authors' two files, or --weights of a trained network; seconds",
         "",
     ),
     Claim(

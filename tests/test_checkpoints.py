@@ -5,6 +5,7 @@ import pickle
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet34
@@ -12,7 +13,11 @@ from torchvision.models import resnet34
 from dirl_lib import checkpoints
 from dirl_lib.blocks import Encoder
 from dirl_lib.checkpoints import CheckpointError, load_imagenet, load_released, released_key
+from dirl_lib.cli import main
+from dirl_lib.images import read_image, write_image
 from dirl_lib.models import create_model
+from dirl_lib.models.working_size import AtWorkingSize
+from dirl_lib.prediction import predict_with
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,15 @@ def test_a_pair_of_files_gives_back_the_network(files):
     expected = create_model("released").state_dict()
     found = load_released(files["encoder"], files["decoder"]).state_dict()
     assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_dirl_predict_takes_the_authors_files_and_shows_them_224_pixels(files, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    write_image(tmp_path / "photo.png", photo)
+    pair = [str(files[part]) for part in ("encoder", "decoder")]
+    assert main(["predict", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--released", *pair]) == 0
+    expected = predict_with(AtWorkingSize(load_released(*pair), 224), photo)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "photo_heat.png"), expected.heat_map())
 
 
 def test_missing_unexpected_and_misshapen_keys_are_named(files, tmp_path):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dirl_lib.commands.shared import Topics, add_command, bar, positive, refuse_options, tell
+from dirl_lib.commands.shared import Topics, add_command, add_network, bar, positive, refuse_options, tell
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,11 +25,7 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     command.usage = "\n       ".join(f"{command.prog} {way} [options]" for way in ways)
     source_help = "a folder in iHarmony4's layout; two folders, PHOTOS MASKS; or a table, index.csv"
     command.add_argument("source", metavar="SOURCE", nargs="+", type=Path, help=source_help)
-    which = command.add_mutually_exclusive_group()
-    weights_help = "a model of the kit, or a file of `dirl train` (default: dirl-small)"
-    which.add_argument("--weights", default="dirl-small", metavar="NAME_OR_FILE", help=weights_help)
-    released_help = "the authors' two files instead"
-    which.add_argument("--released", nargs=2, type=Path, metavar=("ENCODER", "DECODER"), help=released_help)
+    add_network(command)
     command.add_argument("--split", help="of iHarmony4 (default: test), or of a table (default: all)")
     command.add_argument("--lists", type=Path, help="of iHarmony4: where the check put them (default: ROOT/dirl_lists)")
     command.add_argument("--kind", help="of a table: only the lines of this kind, as composite")

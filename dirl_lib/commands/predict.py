@@ -6,15 +6,17 @@ import argparse
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dirl_lib.commands.shared import Topics, add_command, tell
+from dirl_lib.commands.shared import Topics, add_command, add_network, tell
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["add_to"]
 
 LONGEST_JPEG = 65_500
 """Pixels that libjpeg allows a side; the overlay of a longer picture is a .png."""
-
-WEIGHTS = "a model of the kit, or a file of `dirl train`"
 
 
 def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
@@ -25,14 +27,14 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     )
     out_help = "folder for <name>_mask.png, <name>_overlay.jpg and <name>_heat.png; made if need be"
     command.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help=out_help)
-    command.add_argument("--weights", default="dirl-small", help=f"{WEIGHTS} (default: dirl-small)")
+    add_network(command)
     threshold_help = "a pixel is marked above this probability (default: 0.5)"
     command.add_argument("--threshold", type=_probability, default=0.5, metavar="P", help=threshold_help)
     command.add_argument("--device", default="cpu", help="where the network runs, as cuda (default: cpu)")
     command.add_argument("--keep-going", action="store_true", help="leave bad files out, count and list them")
 
     command = add_command(topics, "export", _export, "write a network as ONNX or as a PyTorch program")
-    command.add_argument("weights", metavar="WEIGHTS", help=WEIGHTS)
+    command.add_argument("weights", metavar="WEIGHTS", help="a model of the kit, or a file of `dirl train`")
     command.add_argument("out", metavar="OUT", type=Path, help="the ending decides: .onnx or .pt2")
     size_help = "of the images that the file will take (default: the square it was trained on)"
     command.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help=size_help)
@@ -51,13 +53,12 @@ def _probability(text: str) -> float:
 def _predict(options: argparse.Namespace) -> int:
     from dirl_lib.images import printable, write_image, write_mask
     from dirl_lib.prediction import on_device, predict_with
-    from dirl_lib.weights import load_model
 
     photos = list(chain.from_iterable(_photos(source) for source in options.photos))
     out = options.out
     if any(photo.parent.resolve() == out.resolve() for photo in photos):
         raise ValueError(f"{out}: holds photographs, expected a folder for the results alone; name another with -o")
-    model = on_device(load_model(options.weights), options.device)
+    model = on_device(_network(options), options.device)
     out.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
     for photo, name in zip(photos, _result_names(photos), strict=True):
@@ -78,6 +79,17 @@ def _predict(options: argparse.Namespace) -> int:
             f"largest probability {found.probability.max():.3f}; {printable(name)}_mask.png"
         )
     return tell(problems)
+
+
+def _network(options: argparse.Namespace) -> nn.Module:
+    from dirl_lib.checkpoints import load_released
+    from dirl_lib.models.working_size import AtWorkingSize
+    from dirl_lib.recipes import RECIPES
+    from dirl_lib.weights import load_model
+
+    if options.released:
+        return AtWorkingSize(load_released(*options.released), RECIPES["released"].size)
+    return load_model(options.weights)
 
 
 def _photos(source: Path) -> Iterable[Path]:

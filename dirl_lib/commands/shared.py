@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Topics", "add_command", "add_workers", "bar", "positive", "refuse_options", "run", "tell"]
+__all__ = ["Topics", "add_command", "add_network", "add_workers", "bar", "positive", "refuse_options", "run", "tell"]
 
 Topics = argparse._SubParsersAction  # what `add_subparsers` returns; argparse has no public name for it
 
@@ -41,6 +42,15 @@ def add_command(
     command = commands.add_parser(name, help=help_line, description=f"{help_line[0].upper()}{help_line[1:]}.")
     command.set_defaults(run=run)
     return command
+
+
+def add_network(command: argparse.ArgumentParser) -> None:
+    """The options --weights and --released, of which one may be given."""
+    which = command.add_mutually_exclusive_group()
+    weights_help = "a model of the kit, or a file of `dirl train` (default: dirl-small)"
+    which.add_argument("--weights", default="dirl-small", metavar="NAME_OR_FILE", help=weights_help)
+    released_help = "the authors' two files instead"
+    which.add_argument("--released", nargs=2, type=Path, metavar=("ENCODER", "DECODER"), help=released_help)
 
 
 def add_workers(command: argparse.ArgumentParser) -> None:
