@@ -6,14 +6,15 @@ python benchmarks/training.py --json results/training.json
 On the CPU: steps of `fit`, with its log, its progress, its states and its last validation left out, against the
 shortest loop that takes the same steps on the same images. Each is timed at two lengths and the difference divided by
 the steps between, so that starting up counts for nothing. On a GPU: full-width DIRL at 224, batches of 8 and of 32, as
-`fit` trains it (bfloat16, channels last, compiled) against a plain eager float32 loop; and the share of time that a
-step waits for images.
+`fit` trains it (bfloat16, channels last, compiled) against a plain eager float32 loop. On both, the share of a step
+that waits for images: the same training on photographs of the sample data, loaded by other processes from a prepared
+store, against one whose images lie ready in memory. The GPU's are read, cut and flipped as released; the CPU's are
+recoloured on the fly.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,10 +23,15 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
+from dirl_lib.data.cache import prepare
+from dirl_lib.data.composing import ComposedScenes
+from dirl_lib.data.dataset import MaskedPhotos
+from dirl_lib.data.folders import MaskedPhoto
 from dirl_lib.data.loading import make_loader
+from dirl_lib.data.sample import list_samples
+from dirl_lib.data.transforms import Resize
 from dirl_lib.models.dirl import build_dirl
 from dirl_lib.provenance import write_record
 from dirl_lib.recipes import RECIPES, TrainingRecipe, losses_of
@@ -38,8 +44,6 @@ CPU_RECIPE = replace(
     average=0.0,
     clip_norm=0.0,
     cooldown_epochs=0,
-    untouched=0.0,
-    foreign=0.0,
     log_every=5,
 )
 CPU_LENGTHS = (10, 40)
@@ -49,10 +53,13 @@ GPU_BATCHES = (8, 32)
 GPU_LENGTHS = (40, 240)
 GPU_REPEATS = 3
 SAVE_MINUTES = 5
+CPU_WORKERS, GPU_WORKERS = 1, 4
+STORED = 256
+"""Pixels of the shorter side of the photographs in the prepared store."""
 
 
 class Composites(Dataset[Sample]):
-    """Random pictures in memory: what loading costs is measured by benchmarks/data.py."""
+    """Random pictures that lie ready in memory."""
 
     def __init__(self, size: int, count: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -70,6 +77,20 @@ class Composites(Dataset[Sample]):
         return Sample(str(number), self.images[number], self.masks[number], self.images[number])
 
 
+class Repeated(Dataset[Sample]):
+    """A stream of few photographs as one long epoch, so that the end of an epoch does not count."""
+
+    def __init__(self, data: MaskedPhotos | ComposedScenes, length: int) -> None:
+        self.data = data
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data[index]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures with their provenance")
@@ -85,7 +106,7 @@ def main() -> None:
         write_record(options.json, {"benchmark": "training", "results": results})
 
 
-def on_cpu() -> dict[str, float]:
+def on_cpu() -> dict[str, object]:
     """Milliseconds of a step both ways on one thread, and what saving a state costs of the time between two."""
     torch.set_num_threads(1)
     images = Composites(CPU_RECIPE.size, CPU_RECIPE.batch_size)
@@ -105,6 +126,19 @@ def on_cpu() -> dict[str, float]:
         steps_plain.append(one)
         steps_ours.append(two)
     saving = saving_seconds(images)
+    recipe = CPU_RECIPE
+    with tempfile.TemporaryDirectory() as store:
+        stream = ComposedScenes(
+            stored_photographs(Path(store)),
+            recipe.size,
+            cache=store,
+            crop=recipe.crop,
+            light=recipe.light,
+            untouched=recipe.untouched,
+            foreign=recipe.foreign,
+            oversample=recipe.oversample,
+        )
+        waiting = waiting_share(recipe, stream, images, CPU_LENGTHS, accelerator="cpu", workers=CPU_WORKERS)
     return {
         "plain loop, ms a step": round(1000 * median(steps_plain), 2),
         "fit, ms a step": round(1000 * median(steps_ours), 2),
@@ -112,6 +146,7 @@ def on_cpu() -> dict[str, float]:
         "fit / plain - 1, all pairs": [round(ratio - 1, 4) for ratio in sorted(ratios)],
         "saving a state, s": round(saving, 3),
         f"saving every {SAVE_MINUTES} minutes, share": round(saving / (60 * SAVE_MINUTES), 5),
+        f"share of a step waiting for images, {CPU_WORKERS} worker": round(waiting, 4),
     }
 
 
@@ -137,13 +172,16 @@ def on_gpu(batch: int) -> dict[str, float]:
 
     ours(8)  # compiles
     rates = [(per_step(plain, GPU_LENGTHS), per_step(ours, GPU_LENGTHS)) for _ in range(GPU_REPEATS)]
+    with tempfile.TemporaryDirectory() as store:
+        stream = MaskedPhotos(stored_photographs(Path(store)), recipe.size, augment="released", cache=store)
+        waiting = waiting_share(fast, stream, images, GPU_LENGTHS, accelerator="gpu", workers=GPU_WORKERS)
     return {
         "plain loop, images/s": round(batch / median(one for one, _ in rates), 1),
         "fit, images/s": round(batch / median(two for _, two in rates), 1),
         "ratio": round(median(one / two for one, two in rates), 2),
         "loss after the longer run, plain": round(totals["plain"], 4),
         "loss after the longer run, fit": round(totals["ours"], 4),
-        "share of time waiting for images": round(waiting_share(fast, images), 4),
+        f"share of a step waiting for images, {GPU_WORKERS} workers": round(waiting, 4),
     }
 
 
@@ -180,27 +218,39 @@ def saving_seconds(images: Composites) -> float:
     return max(0.0, each - once) / 9
 
 
-def waiting_share(recipe: TrainingRecipe, images: Composites) -> float:
-    """Of an epoch of loading with four workers, the share that a network as fast as this one would wait."""
-    loader = make_loader(images, recipe.batch_size, train=True, workers=min(4, os.cpu_count() or 1), pin_memory=True)
-    network = build_dirl(recipe.config).cuda().to(memory_format=torch.channels_last)
-    waited = worked = 0.0
-    for epoch in range(20):
-        started = time.perf_counter()
-        for batch in loader:
-            image: Tensor = batch.image.cuda(non_blocking=True)
-            torch.cuda.synchronize()
-            arrived = time.perf_counter()
-            with torch.autocast("cuda", torch.bfloat16):
-                found = network(image)
-            losses_of(recipe, found, batch.mask.cuda())["total"].backward()  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
-            done = time.perf_counter()
-            if epoch:  # workers start in the first
-                waited += arrived - started
-                worked += done - arrived
-            started = done
-    return waited / (waited + worked)
+def waiting_share(
+    recipe: TrainingRecipe,
+    stream: MaskedPhotos | ComposedScenes,
+    ready: Composites,
+    lengths: tuple[int, int],
+    *,
+    accelerator: str,
+    workers: int,
+) -> float:
+    """Of a step on a stream, what it takes longer than on images that lie ready; median of three pairs."""
+
+    def train(images: Repeated | Composites, steps: int, loaders: int) -> float:
+        length = replace(recipe, epochs=-(-steps * recipe.batch_size // len(images)))
+        compiled = accelerator == "gpu"
+        with tempfile.TemporaryDirectory() as out:
+            return seconds(
+                lambda: fit(length, images, out=out, accelerator=accelerator, compile_network=compiled, workers=loaders)
+            )
+
+    def from_stream(steps: int) -> float:
+        return train(Repeated(stream, steps * recipe.batch_size), steps, workers)
+
+    def from_memory(steps: int) -> float:
+        return train(ready, steps, 0)
+
+    return median(1 - per_step(from_memory, lengths) / per_step(from_stream, lengths) for _ in range(3))
+
+
+def stored_photographs(store: Path) -> list[MaskedPhoto]:
+    """Each photograph of the sample data once, untouched and with one of its masks; prepared in `store`."""
+    photos = {one.photo: MaskedPhoto(one.photo, one.real_path, one.mask_path, one.photo) for one in list_samples()}
+    prepare(list(photos.values()), store, Resize(STORED, keep_aspect=True))
+    return list(photos.values())
 
 
 def per_step(way: Callable[[int], float], lengths: tuple[int, int]) -> float:
