@@ -6,6 +6,7 @@ dirl data synthesize SOURCE... OUT     make composites of any photographs with m
 dirl data unpack ARCHIVE INTO          unpack a downloaded archive, safely
 dirl train --recipe R --data SOURCE --out RUN    train, or go on with a training
 dirl evaluate SOURCE [--out FOLDER]    score a network on images whose region is known
+dirl ablate --recipe R --data SOURCE --out FOLDER    compare variants of network or recipe, over seeds
 dirl predict PHOTO_OR_FOLDER... -o OUT find the inharmonious region: masks, overlays, heat maps
 dirl export WEIGHTS OUT.onnx|OUT.pt2   a network as a file that runs without this library
 """
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dirl_lib import __version__
-from dirl_lib.commands import data, evaluate, predict, train
+from dirl_lib.commands import ablate, data, evaluate, predict, train
 from dirl_lib.commands.shared import run
 
 __all__ = ["main"]
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_to(topics)
     train.add_to(topics)
     evaluate.add_to(topics)
+    ablate.add_to(topics)
     predict.add_to(topics)
     return parser
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dirl_lib.losses import paper_losses, released_losses
+from dirl_lib.losses import iou_loss, paper_losses, released_losses
 from dirl_lib.models.dirl import PRESETS, DIRLConfig
 from dirl_lib.types import Localization
 
@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["RECIPES", "TrainingRecipe", "losses_of", "override", "read_recipe"]
 
-Loss = Literal["paper", "released"]
+Loss = Literal["paper", "released", "bce", "paper+iou"]
 Optimizer = Literal["adam", "adamw"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Crop = Literal["released", "wide"]
@@ -42,7 +42,8 @@ class TrainingRecipe:
     size: int = 256
     """Pixels of a side of the squares it is trained on."""
     loss: Loss = "paper"
-    """"paper": BCE + SSIM + attention BCE. "released": BCE + SSIM + IoU for the mask and for each attention map."""
+    """"paper": BCE + SSIM + attention BCE. "released": BCE + SSIM + IoU for the mask and for each attention map.
+    Between them, for comparison: "bce", the paper's without SSIM; "paper+iou", with IoU for the mask."""
     attention_weight: float = 0.1
     """Weight of the attention loss (lambda of eq. 3); only where the preset supervises attention."""
     optimizer: Optimizer = "adam"
@@ -202,8 +203,16 @@ def losses_of(recipe: TrainingRecipe, found: Localization, mask: Tensor) -> dict
     """The recipe's loss of one batch: named scalars, "total" is minimised."""
     if not recipe.config.supervise_attention:
         found = found._replace(attention=())
-    losses = released_losses if recipe.loss == "released" else paper_losses
-    return losses(found, mask, attention_weight=recipe.attention_weight)
+    if recipe.loss == "released":
+        return released_losses(found, mask, attention_weight=recipe.attention_weight)
+    losses = paper_losses(found, mask, attention_weight=recipe.attention_weight)
+    if recipe.loss == "bce":
+        ssim = losses.pop("ssim")
+        losses["total"] = losses["total"] - ssim
+    if recipe.loss == "paper+iou":
+        losses["iou"] = iou_loss(found.mask, mask)
+        losses["total"] = losses["total"] + losses["iou"]
+    return losses
 
 
 def override(recipe: TrainingRecipe, values: Mapping[str, Any]) -> TrainingRecipe:

@@ -18,7 +18,7 @@ def _seed():
 
 
 def test_the_presets_are_the_paper_the_release_cbam_and_the_ten_rows():
-    assert list_models() == ["paper", "released", "cbam", *ROWS]
+    assert list_models() == ["paper", "released", "cbam", "eca", "da", *ROWS]
     assert PRESETS["row-10"] == PRESETS["paper"]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dirl_lib.recipes import TrainingRecipe
     from dirl_lib.types import Sample
 
-__all__ = ["add_to", "load_data"]
+__all__ = ["add_recipe_values", "add_to", "load_data", "photos_of", "read_recipe_values"]
 
 EPILOG = """\
 one device, several, several machines:
@@ -54,6 +54,11 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     command.add_argument("--nodes", type=positive, default=1, metavar="N", help="machines (default: 1)")
     command.add_argument("--compile", action="store_true", help="let torch.compile fuse operations; pays on a GPU")
     command.add_argument("--minutes", type=float, metavar="M", help="stop after so long, with everything saved")
+    add_recipe_values(command)
+
+
+def add_recipe_values(command: argparse.ArgumentParser) -> None:
+    """An option for each value of a recipe, read by `read_recipe_values`."""
     values = command.add_argument_group("values of the recipe")
     for name, help_line in _fields():
         values.add_argument(f"--{name.replace('_', '-')}", dest=f"recipe_{name}", metavar="VALUE", help=help_line)
@@ -70,12 +75,22 @@ def _fields() -> list[tuple[str, str]]:
     ]
 
 
-def _train(options: argparse.Namespace) -> int:
+def read_recipe_values(options: argparse.Namespace) -> TrainingRecipe:
+    """The recipe that `--recipe` names, with the values that were given.
+
+    Raises:
+        ValueError: see `recipes.read_recipe` and `recipes.override`.
+    """
     from dirl_lib.recipes import override, read_recipe
-    from dirl_lib.training import fit
 
     given = {name.removeprefix("recipe_"): value for name, value in vars(options).items() if name.startswith("recipe_")}
-    recipe = override(read_recipe(options.recipe), {name: value for name, value in given.items() if value is not None})
+    return override(read_recipe(options.recipe), {name: value for name, value in given.items() if value is not None})
+
+
+def _train(options: argparse.Namespace) -> int:
+    from dirl_lib.training import fit
+
+    recipe = read_recipe_values(options)
     train, validation = load_data(options.data, recipe, options.cache)
     trained = fit(
         recipe,
@@ -118,10 +133,7 @@ def load_data(
     if len(sources) == 1 and Path(sources[0]).is_dir():
         train = IHarmony4(sources[0], "train", size=recipe.size, augment="released", cache=cache, seed=recipe.seed)
         return train, IHarmony4(sources[0], "val", size=recipe.size, cache=None)
-    photos = {split: [photo for source in sources for photo in _photos(source, split)] for split in ("train", "val")}
-    for split, found in photos.items():
-        if not found:
-            raise ValueError(f"{', '.join(sources)}: found no photographs of the split {split!r}, expected some")
+    photos = {split: photos_of(sources, split) for split in ("train", "val")}
     scenes = ComposedScenes(
         photos["train"],
         recipe.size,
@@ -135,6 +147,18 @@ def load_data(
     )
     val = ComposedScenes(photos["val"], recipe.size, seed=recipe.seed, oversample=recipe.oversample)
     return scenes, val
+
+
+def photos_of(sources: list[str], split: str) -> list[MaskedPhoto]:
+    """The photographs of one split in all tables, `index.csv` or `index.csv:kind`.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = [photo for source in sources for photo in _photos(source, split)]
+    if not found:
+        raise ValueError(f"{', '.join(sources)}: found no photographs of the split {split!r}, expected some")
+    return found
 
 
 def _photos(source: str, split: str) -> list[MaskedPhoto]:

@@ -155,6 +155,8 @@ PRESETS: dict[str, DIRLConfig] = {
     "paper": PAPER,
     "released": replace(PAPER, refinement="released", decoder_blocks=3),
     "cbam": replace(PAPER, refinement="cbam"),
+    "eca": replace(PAPER, refinement="released"),
+    "da": replace(PAPER, supervise_attention=False),  # supplement, Fig. 2: the whole network, its attention untold
     # The ten rows of the supplement's Table 1.
     "row-01": replace(_NO_ATTENTION, transition="none", decoder="reg"),
     "row-02": replace(_NO_ATTENTION, transition="none", decoder="ggd_sim"),
@@ -220,7 +222,9 @@ def create_model(name: str = "paper", *, width: float = 1.0, backbone: Backbone 
     """A network by the name of its preset, with random weights.
 
     Args:
-        name: "paper", "released", "cbam", or "row-01" ... "row-10" for the rows of the supplement's Table 1.
+        name: "paper", "released", "cbam" and "eca" (the paper's network with those gates), "da" (the same to be trained
+            without supervised attention), or
+            "row-01" ... "row-10" for the rows of the supplement's Table 1.
         width: scales every channel count; 0.25 is 16 times fewer weights.
         backbone: "resnet34" (paper) or "resnet50".
 

@@ -1,0 +1,107 @@
+"""`dirl ablate`: variants of one recipe, several seeds, on the same images; the same command goes on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dirl_lib.commands.shared import Topics, add_command
+from dirl_lib.commands.train import add_recipe_values, load_data, read_recipe_values
+
+if TYPE_CHECKING:
+    from dirl_lib.ablation import Ablation, Images
+    from dirl_lib.data.dataset import MaskedPhotos
+    from dirl_lib.recipes import TrainingRecipe
+
+__all__ = ["add_to"]
+
+COMPOSED_AT = 256
+"""Pixels of the shorter side of the composites that are made for testing."""
+
+EPILOG = """\
+the supplement's Table 1, and a smaller question:
+  dirl ablate --recipe paper --data IHARMONY4 --out runs/ablation --device cuda
+  dirl ablate --recipe small --data photos/index.csv --variants loss row-10 --seeds 0 1 --out runs/losses"""
+
+
+def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    command = add_command(topics, "ablate", _ablate, "compare variants of the network or the recipe, over seeds")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = EPILOG
+    command.add_argument("--recipe", required=True, help="what all variants share: as of `dirl train`")
+    data_help = "as of `dirl train`; what is measured are the images of the split test"
+    command.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=data_help)
+    command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="one that is there goes on")
+    variants_help = "or groups: rows, loss, lambda, gates, start, size (default: rows, the ten of the supplement)"
+    command.add_argument("--variants", nargs="+", default=["rows"], metavar="NAME", help=variants_help)
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    cache_help = "folder for resized photographs, a store for each size"
+    command.add_argument("--cache", type=Path, metavar="FOLDER", help=cache_help)
+    workers_help = "loading processes beside the training (default: 0)"
+    command.add_argument("--workers", type=int, default=0, metavar="N", help=workers_help)
+    command.add_argument("--accelerator", default="auto", help="for training: auto, cpu, gpu or mps (default: auto)")
+    command.add_argument("--device", default="cpu", help="for measuring (default: cpu)")
+    add_recipe_values(command)
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from dirl_lib.ablation import GROUPS, ablate
+
+    recipe = read_recipe_values(options)
+    variants = list(dict.fromkeys(name for given in options.variants for name in GROUPS.get(given, [given])))
+    found = ablate(
+        recipe,
+        variants,
+        seeds=options.seeds,
+        data=lambda changed: _images(options.data, changed, options.cache, options.out),
+        out=options.out,
+        workers=options.workers,
+        accelerator=options.accelerator,
+        device=options.device,
+        progress=True,
+        tell=lambda line: print(line, flush=True),
+    )
+    print(f"\n{found.table()}")
+    _tell_differences(found)
+    print(f"scores of every image: {options.out / 'scores'}")
+    return 0
+
+
+def _tell_differences(found: Ablation) -> None:
+    from dirl_lib.ablation import claims
+
+    for better, than in claims(found):
+        compared = found.compare(better, than)
+        seeds = "" if compared.by_seeds is None else f", over seeds {compared.by_seeds:.3f}"
+        print(
+            f"{better} against {than}: IoU {100 * compared.difference.mean:+.1f} points, "
+            f"p over photographs {compared.by_photographs:.3f}{seeds}: {compared.verdict}"
+        )
+
+
+def _images(sources: list[str], recipe: TrainingRecipe, cache: Path | None, out: Path) -> Images:
+    from dirl_lib.ablation import Images
+    from dirl_lib.data.iharmony4 import IHarmony4
+
+    if len(sources) == 1 and Path(sources[0]).is_dir():
+        train, validation = load_data(sources, recipe, cache)
+        return Images(train, validation, IHarmony4(sources[0], "test", size=recipe.size))
+    store = None if cache is None else cache / f"{recipe.size * (recipe.oversample + 1)}"
+    train, validation = load_data(sources, recipe, store)
+    return Images(train, validation, _composites(sources, recipe.size, out / "test"))
+
+
+def _composites(sources: list[str], size: int, out: Path) -> MaskedPhotos:
+    """The photographs of the split test recoloured once, the same for every variant; shrunk as training sees them."""
+    from dirl_lib.commands.shared import bar
+    from dirl_lib.commands.train import photos_of
+    from dirl_lib.data.iharmony4 import IHarmony4
+    from dirl_lib.data.synthesize import synthesize
+    from dirl_lib.data.transforms import Resize
+
+    photos = photos_of(sources, "test")
+    with bar("composing", len(photos)) as shown:
+        synthesize(photos, out, size=COMPOSED_AT, seed=0, progress=shown.update)
+    return IHarmony4(out, "all", size=Resize(size, antialias=True))
