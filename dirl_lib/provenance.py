@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
@@ -57,6 +58,7 @@ def _command() -> str:
     return shlex.join(["python", str(program), *sys.argv[1:]])
 
 
+@functools.cache  # what a program writes must not mark its later numbers dirty
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
