@@ -1,6 +1,5 @@
 """Figures in the documents are those that were measured."""
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -76,9 +75,11 @@ def test_the_lines_to_paste_name_what_exists():
             assert hasattr(importlib.import_module(module), name)
 
 
-def test_the_model_card_shows_the_stored_scores():
-    _, _, rest = model_card.CARD.read_text(encoding="utf-8").partition(model_card.BEGIN)
-    assert rest.partition(model_card.END)[0] == model_card.table()
+@pytest.mark.parametrize("name", model_card.blocks())
+def test_the_model_card_shows_what_is_stored(name):
+    begin, end = model_card.markers(name)
+    _, _, rest = model_card.CARD.read_text(encoding="utf-8").partition(begin)
+    assert rest.partition(end)[0] == model_card.blocks()[name]
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "results/dirl_small").iterdir()), ids=lambda folder: folder.name)
@@ -91,10 +92,9 @@ def test_the_scores_of_the_model_in_the_box_follow_from_its_images(folder):
     assert "/" not in summary["command"].replace("benchmarks/", "").replace("../", "")
 
 
-def test_the_learning_curve_of_the_model_card_is_the_logged_one():
-    with (ROOT / "results/dirl_small_training/stage2-validation.csv").open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    card = model_card.CARD.read_text(encoding="utf-8")
-    for line in lines:
-        row = f"| {int(line['images']):,} | {100 * float(line['ap']):.1f} | {100 * float(line['iou']):.1f} |"
-        assert row in card
+def test_both_recipes_were_validated_on_the_same_composites():
+    folder = ROOT / "results/dirl_small_training"
+    at_once, second = (json.loads((folder / f"{run}-recipe.json").read_text()) for run in ("at_once", "stage2"))
+    for value in ("size", "oversample", "seed", "loss", "batch_size"):
+        assert at_once["recipe"][value] == second["recipe"][value]
+    assert at_once["data"]["names_sha256"] == second["data"]["names_sha256"]

@@ -1,10 +1,11 @@
-"""Write the scores of dirl-small from results/dirl_small/ into docs/MODEL_CARD.md, between its two markers.
+"""Write the scores and the learning curves of dirl-small from results/ into docs/MODEL_CARD.md, between their markers.
 
 python tools/model_card.py
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "docs" / "MODEL_CARD.md"
 SCORES = ROOT / "results" / "dirl_small"
-BEGIN, END = "<!-- scores: made by tools/model_card.py -->\n", "<!-- end of scores -->"
+TRAINING = ROOT / "results" / "dirl_small_training"
+RECIPES = ROOT / "results" / "recipes.json"
 SETS = {
     "lalonde_efros-composites": "Lalonde and Efros, recoloured",
     "lalonde_efros-untouched": "the same, untouched (control)",
@@ -24,12 +26,51 @@ SETS = {
     "iharmony4_samples": "iHarmony4, 56 genuine files",
     "real_composites": "pasted by people, other sources",
 }
+STEPS = (6_976, 13_952, 20_928, 27_904, 34_880, 41_856, 83_712, 125_568, 167_424, 195_328)
+"""Composites seen at the lines of the curves that are shown."""
 SYSTEMS = ("dirl-small", "centre prior", "all of it")
 
 
 def main() -> None:
-    before, _, rest = CARD.read_text(encoding="utf-8").partition(BEGIN)
-    CARD.write_text(before + BEGIN + table() + END + rest.partition(END)[2], encoding="utf-8")
+    text = CARD.read_text(encoding="utf-8")
+    for name, block in blocks().items():
+        begin, end = markers(name)
+        before, _, rest = text.partition(begin)
+        text = before + begin + block + end + rest.partition(end)[2]
+    CARD.write_text(text, encoding="utf-8")
+
+
+def markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: made by tools/model_card.py -->\n", f"<!-- end of {name} -->"
+
+
+def blocks() -> dict[str, str]:
+    """What is written, by the name of its place."""
+    return {"scores": table(), "curves": curves()}
+
+
+def curves() -> str:
+    """Markdown: both recipes on the same composites; what was not reached or not measured stays empty."""
+    at_once, second = _validation("at_once"), _validation("stage2")
+    first = json.loads(RECIPES.read_text(encoding="utf-8"))["results"]["stage1"]
+    staged = {first["images_seen"]: first} | {first["images_seen"] + seen: line for seen, line in second.items()}
+    lines = [
+        "| composites seen | at once: AP % | IoU % | in two stages: AP % | IoU % |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for seen in STEPS:
+        cells = [
+            f"{100 * float(curve[seen][score]):.1f}" if seen in curve else ""
+            for curve in (at_once, staged)
+            for score in ("ap", "iou")
+        ]
+        lines.append(f"| {seen:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _validation(run: str) -> dict[int, dict[str, Any]]:
+    with (TRAINING / f"{run}-validation.csv").open(newline="") as file:
+        return {int(line["images"]): line for line in csv.DictReader(file)}
 
 
 def table() -> str:
