@@ -73,7 +73,7 @@ class TrainingRecipe:
     crop: Crop = "released"
     """"released": crops of 90 to 100 %, flips. "wide": crops of 40 to 100 %, flips."""
     light: float = 0.0
-    """Share of wide crops whose light changes as a whole."""
+    """Share of pictures whose light changes as a whole; of composites made on the fly."""
     untouched: float = 0.0
     """Share of photographs left as they are, with an empty mask; of composites made on the fly."""
     foreign: float = 0.0

@@ -225,8 +225,27 @@ def test_shares_that_are_none_are_refused(photos):
         ComposedScenes(photos, 32, untouched=0.7, foreign=0.7)
 
 
+def test_light_changes_region_and_surroundings_alike(photos):
+    plain, lit = ComposedScenes(photos, 32), ComposedScenes(photos, 32, light=0.9)
+    changed = 0
+    for index in range(3 * len(photos)):
+        before, after = plain[index], lit[index]
+        assert torch.equal(before.mask, after.mask)
+        outside = before.mask[0] == 0
+        assert torch.equal(after.image[:, outside], after.real[:, outside])
+        changed += not torch.equal(after.real, before.real)
+        # One change for the whole: equal colours stay equal, in the composite as in the photograph.
+        colours = torch.cat([before.image, before.real], dim=1).flatten(1).T
+        became = torch.cat([after.image, after.real], dim=1).flatten(1).T
+        distinct, number = colours.unique(dim=0, return_inverse=True)
+        for colour in range(0, len(distinct), 50):
+            assert len(became[number == colour].unique(dim=0)) == 1
+    assert 0.75 < changed / (3 * len(photos)) <= 1
+    assert torch.equal(lit[5].image, lit[5].image)
+
+
 def test_wide_crops_show_less_of_the_picture_and_half_of_it_at_most_is_the_region(photos):
-    wide = ComposedScenes(photos, 32, crop="wide", light=0.5)
+    wide = ComposedScenes(photos, 32, crop="wide")
     areas = [wide[index].mask.mean().item() for index in range(10 * len(photos))]
     narrow = [ComposedScenes(photos, 32)[index].mask.mean().item() for index in range(len(photos))]
     assert max(areas) <= 0.55

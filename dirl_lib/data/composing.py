@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms import v2
 
 from dirl_lib.data.cache import PreparedStore, StoreError
 from dirl_lib.data.folders import MaskedPhoto, read_pair
@@ -38,6 +39,8 @@ __all__ = ["ComposedScenes"]
 
 TRIES = 6
 """References tried for one composite. Where none changes the region visibly, the one nearest to that is kept."""
+LIGHT = {"brightness": 0.3, "contrast": 0.4, "saturation": 0.6, "hue": 0.04}
+"""How far the light of a whole picture changes at most, as `ColorJitter` takes it."""
 REFERENCE_COLORS = 4096
 """So many colours stand for a reference: enough for its distribution, and quick to sort."""
 
@@ -56,7 +59,9 @@ class ComposedScenes(Dataset[Sample]):
         cache: a store of these photographs, made with `--keep-aspect` at this size or a larger one. Without one, each
             process keeps what it has decoded in memory: some 350 kB a photograph at 256 pixels.
         crop: "released", or "wide" (`WideAugmentation`).
-        light: of wide crops, share of pictures whose light changes as a whole.
+        light: share of pictures whose brightness, contrast and colours change at last as a whole, region and
+            surroundings alike. Without it a network may learn how the photographs it knows look, and call odd what is
+            more vivid.
         untouched: share of photographs left as they are, with an empty mask. Without them a network may learn to mark
             whatever catches the eye, for each picture it sees has something to mark.
         foreign: share whose region has the outline of an object of another photograph, so that knowing objects does not
@@ -110,8 +115,9 @@ class ComposedScenes(Dataset[Sample]):
         self.size = size
         self.seed = seed
         self._references = References(self.photos)
-        self._augment = WideAugmentation(made_at, light=light) if crop == "wide" else ReleasedAugmentation(made_at)
+        self._augment = WideAugmentation(made_at) if crop == "wide" else ReleasedAugmentation(made_at)
         self._shrink = oversample > 1
+        self._light = v2.RandomApply([v2.ColorJitter(**LIGHT)], light) if light else None
         self._untouched = untouched
         self._foreign = foreign
         # The smallest wide crop is still as many pixels wide as it will be.
@@ -139,6 +145,9 @@ class ComposedScenes(Dataset[Sample]):
                 _, region = self._cut(int(kind.integers(len(self))))
         rng = np.random.default_rng([self.seed, index])
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
+        if self._light is not None:
+            with seeded(item_seed(self.seed, index) + 1):
+                composite, real = self._light(torch.stack([composite, real]))
         layers = torch.cat([_unit(composite), region.float(), _unit(real)])
         if self._shrink:
             # The filter's weights add up to one but for rounding, and white may come out a little above 1.

@@ -125,24 +125,14 @@ class ReleasedAugmentation:
 
 
 class WideAugmentation(ReleasedAugmentation):
-    """More variety than released, for few photographs: crops of 40 to 100 % in many shapes, and another light.
+    """More variety than released, for few photographs: crops of 40 to 100 % in many shapes.
 
-    Args:
-        size: pixels of a side.
-        light: share of pictures whose light changes as a whole, region and surroundings alike: no photograph is then
-            known by its colours, and nothing but the *difference* of region and surroundings tells where an edit is.
+    As `ReleasedAugmentation`; a crop is drawn again while the region covers more than half of it.
     """
 
-    def __init__(self, size: int, *, light: float) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__(size, antialias=True)
         self._crop = v2.RandomResizedCrop(size, scale=(0.4, 1.0), ratio=(3 / 5, 5 / 3))
-        jitter = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.4, hue=0.04)
-        self._light = v2.RandomApply([jitter], light)
-
-    def __call__(self, image: Tensor, soft_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """As `ReleasedAugmentation`; a crop is drawn again while the region covers more than half of it."""
-        cut, mask = super().__call__(image, soft_mask)
-        return self._light(cut), mask
 
     def _accepts(self, mask: Tensor) -> bool:
         return int(mask.sum()) > FEW_PIXELS and float(mask.float().mean()) <= 0.5
