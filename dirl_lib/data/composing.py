@@ -147,7 +147,8 @@ class ComposedScenes(Dataset[Sample]):
         composite = self._recolored(real, region, number, rng) if bool(region.any()) else real
         if self._light is not None:
             with seeded(item_seed(self.seed, index) + 1):
-                composite, real = self._light(torch.stack([composite, real]))
+                # Side by side they are one picture with one mean, from which contrast is counted.
+                composite, real = self._light(torch.cat([composite, real], dim=-1)).chunk(2, dim=-1)
         layers = torch.cat([_unit(composite), region.float(), _unit(real)])
         if self._shrink:
             # The filter's weights add up to one but for rounding, and white may come out a little above 1.
