@@ -20,7 +20,7 @@ def synchronise_batch_norm(network: nn.Module, device: str) -> nn.Module:
         device: "cuda" takes `nn.SyncBatchNorm`, everything else `SyncedBatchNorm`.
     """
     if device == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return converted
     for parent in list(network.modules()):
         for name, child in parent.named_children():
@@ -38,11 +38,9 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         """(B, C, H, W), normalised by the statistics of all processes in training, by the running ones otherwise."""
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce  # the reduction through which gradients flow
-
         world = torch.distributed.get_world_size()
         moments = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
-        together: Tensor = all_reduce(moments) / world  # type: ignore[no-untyped-call]
+        together: Tensor = _SumOverProcesses.apply(moments) / world
         mean, mean_of_squares = together
         variance = (mean_of_squares - mean.square()).clamp(min=0)
         self._remember(mean.detach(), variance.detach(), world * x.numel() // x.shape[1])
@@ -58,3 +56,19 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * values / (values - 1), self.momentum)  # unbiased, as torch does
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor. Each sum depends on each summand, so gradients are summed likewise."""
+
+    @staticmethod
+    def forward(ctx: object, summand: Tensor) -> Tensor:  # noqa: ARG004
+        total = summand.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total

@@ -88,6 +88,8 @@ def read_recipe_values(options: argparse.Namespace) -> TrainingRecipe:
 
 
 def _train(options: argparse.Namespace) -> int:
+    import torch
+
     from dirl_lib.training import fit
 
     recipe = read_recipe_values(options)
@@ -106,6 +108,8 @@ def _train(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         progress=True,
     )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        return 0  # the first process speaks for all
     last = trained.log[-1]
     best = "" if trained.best is None else f", best IoU in validation {trained.best:.4f}"
     print(f"{last['images']:,.0f} images seen, loss {last['total']:.4f}{best}: {options.out}")
