@@ -20,7 +20,7 @@ def synchronise_batch_norm(network: nn.Module, device: str) -> nn.Module:
         device: "cuda" takes `nn.SyncBatchNorm`, everything else `SyncedBatchNorm`.
     """
     if device == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for parent in list(network.modules()):
         for name, child in parent.named_children():
