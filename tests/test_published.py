@@ -168,7 +168,7 @@ def test_the_document_prints_the_operations_of_the_networks(name, size):
 def test_the_document_prints_what_a_training_takes(name, size):
     total = operations(name, size)[1] * RECIPES[name].epochs * 57_830
     hours = " | ".join(f"{total / rate / 3600:.0f} h" for rate in (4e12, 20e12, 100e12))
-    days = f"{total / 0.05e12 / 86400:.0f} days"
+    days = f"{total / 0.1e12 / 86400:.0f} days"
     assert f"| recipe `{name}` | {total / 1e18:.2f}e18 | {hours} | {days} |" in DOCUMENT
 
 
