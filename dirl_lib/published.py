@@ -155,9 +155,9 @@ CLAIMS = (
     Claim(
         "Supplement, Table 1",
         "ten rows of the ablation",
-        "dirl train --recipe paper --model row-03 --data IHARMONY4 --cache cache/288 --out runs/row-03",
+        "dirl ablate --recipe paper --data IHARMONY4 --cache cache/288 --out runs/ablation",
         f"{_OF_A_GPU}, for each row and seed",
-        "results/row-03/summary.json",
+        "results/iharmony4_ablation/row-03/seed-0/summary.json",
     ),
     Claim(
         "Training log",

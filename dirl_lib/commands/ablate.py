@@ -37,7 +37,7 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     variants_help = "or groups: rows, loss, lambda, gates, start, size (default: rows, the ten of the supplement)"
     command.add_argument("--variants", nargs="+", default=["rows"], metavar="NAME", help=variants_help)
     command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    cache_help = "folder for resized photographs, a store for each size"
+    cache_help = "a store of iHarmony4; of tables a folder for stores, one for each size"
     command.add_argument("--cache", type=Path, metavar="FOLDER", help=cache_help)
     workers_help = "loading processes beside the training (default: 0)"
     command.add_argument("--workers", type=int, default=0, metavar="N", help=workers_help)
