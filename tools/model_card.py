@@ -26,7 +26,7 @@ SETS = {
     "iharmony4_samples": "iHarmony4, 56 genuine files",
     "real_composites": "pasted by people, other sources",
 }
-STEPS = (6_976, 13_952, 20_928, 27_904, 34_880, 41_856, 83_712, 125_568, 167_424, 195_328)
+STEPS = (6_976, 13_952, 20_928, 27_904, 34_880, 41_856, 83_712, 125_568, 195_328, 223_232, 247_648)
 """Composites seen at the lines of the curves that are shown."""
 SYSTEMS = ("dirl-small", "centre prior", "all of it")
 
@@ -46,16 +46,22 @@ def markers(name: str) -> tuple[str, str]:
 
 def blocks() -> dict[str, str]:
     """What is written, by the name of its place."""
-    return {"scores": table(), "curves": curves()}
+    return {"scores": table(), "curves": curves(), "other photographs": other_photographs()}
 
 
 def curves() -> str:
     """Markdown: both recipes on the same composites; what was not reached or not measured stays empty."""
-    at_once, second = _validation("at_once"), _validation("stage2")
+    at_once, second, third = (_validation(run) for run in ("at_once", "stage2", "stage3"))
     first = json.loads(RECIPES.read_text(encoding="utf-8"))["results"]["stage1"]
-    staged = {first["images_seen"]: first} | {first["images_seen"] + seen: line for seen, line in second.items()}
+    after_one = first["images_seen"]
+    after_two = after_one + max(second)
+    staged = (
+        {after_one: first["validation"]}
+        | {after_one + seen: line for seen, line in second.items()}
+        | {after_two + seen: line for seen, line in third.items()}
+    )
     lines = [
-        "| composites seen | at once: AP % | IoU % | in two stages: AP % | IoU % |",
+        "| composites seen | at once: AP % | IoU % | in stages: AP % | IoU % |",
         "|---:|---:|---:|---:|---:|",
     ]
     for seen in STEPS:
@@ -65,6 +71,17 @@ def curves() -> str:
             for score in ("ap", "iou")
         ]
         lines.append(f"| {seen:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def other_photographs() -> str:
+    """Markdown: what each stage knows of the sample data, which no training saw."""
+    results = json.loads(RECIPES.read_text(encoding="utf-8"))["results"]
+    lines = ["| after | AP % | IoU % | marked % | marked of untouched % |", "|---|---:|---:|---:|---:|"]
+    for number in (1, 2, 3):
+        found = results[f"stage{number}"]["sample"]
+        cells = [f"{100 * found[key]:.1f}" for key in ("ap", "iou", "marked", "marked_untouched")]
+        lines.append(f"| stage {number} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
