@@ -117,7 +117,6 @@ def on_cpu() -> dict[str, object]:
     def ours(steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             recipe = replace(CPU_RECIPE, epochs=steps)
-            train = lambda: fit(recipe, images, out=folder, accelerator="cpu", progress=True)  # noqa: E731
             return seconds(
                 lambda: fit(recipe, images, out=folder, accelerator="cpu", progress=True), clock=time.process_time
             )

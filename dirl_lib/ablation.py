@@ -29,14 +29,34 @@ from scipy import stats
 from torch.utils.data import Dataset
 
 from dirl_lib.data.dataset import MaskedPhotos
-from dirl_lib.evaluation import Estimate, Evaluation, EvaluationError, bootstrap_interval, evaluate, read_evaluation
+from dirl_lib.evaluation import (
+    SUMMARY,
+    Estimate,
+    Evaluation,
+    EvaluationError,
+    bootstrap_interval,
+    evaluate,
+    read_evaluation,
+)
 from dirl_lib.metrics import Protocol
 from dirl_lib.published import ABLATION, Scores
 from dirl_lib.recipes import TrainingRecipe, as_dict, override
 from dirl_lib.training import fit
 from dirl_lib.types import Sample
 
-__all__ = ["GROUPS", "VARIANTS", "Ablation", "Comparison", "Images", "Line", "ablate", "claims", "read_ablation"]
+__all__ = [
+    "GROUPS",
+    "STEPS",
+    "VARIANTS",
+    "Ablation",
+    "Comparison",
+    "Images",
+    "Line",
+    "ablate",
+    "claims",
+    "read_ablation",
+    "sign_flip_p",
+]
 
 ROWS = [row.preset for row in ABLATION]
 
@@ -67,6 +87,12 @@ GROUPS: dict[str, list[str]] = {
     "size": ["size-224", "size-256"],
 }
 """Variants that belong beside each other. "rows" is the supplement's Table 1; the others are not in the paper."""
+
+STEPS: list[tuple[str, str]] = [
+    (f"row-{better:02}", f"row-{than:02}")
+    for better, than in ((2, 1), (3, 2), (4, 3), (5, 3), (6, 3), (7, 3), (7, 4), (8, 3), (9, 8), (10, 7), (10, 9))
+]
+"""The steps by which the supplement argues: a row, and the row that it is said to improve on."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "released")
 METRICS = ("ap", "f1", "iou")
@@ -100,6 +126,8 @@ class Line(NamedTuple):
     iou: Estimate
     spread: Scores | None
     """Standard deviation of the seeds' means; None with one seed."""
+    by_seed: tuple[Scores, ...]
+    """Means of each seed over the images."""
 
 
 class Comparison(NamedTuple):
@@ -165,15 +193,16 @@ class Ablation:
         mean, low, high = _estimate(differences, self._photos())
         seeds = None
         if min(len(ours), len(theirs)) > 1:
-            seeds = float(stats.ttest_ind(ours.mean(axis=1), theirs.mean(axis=1), equal_var=False).pvalue)
+            seeds = _welch_p(ours.mean(axis=1), theirs.mean(axis=1))
         return Comparison(
             better, than, metric, Estimate(mean, low, high), sign_flip_p(differences, self._photos()), seeds
         )
 
     def agreement(self, metric: str = "iou") -> float | None:
-        """Kendall's tau between the paper's order and ours, from -1 to 1; None with fewer than two of its rows."""
+        """Kendall's tau between the paper's order and ours, from -1 to 1; None with fewer than two of its rows, or
+        where all have one score."""
         pairs = [(getattr(line.printed, metric), getattr(line, metric).mean) for line in self.lines() if line.printed]
-        if len(pairs) < 2:
+        if len({ours for _, ours in pairs}) < 2:
             return None
         return float(stats.kendalltau(*zip(*pairs, strict=True)).statistic)
 
@@ -181,11 +210,11 @@ class Ablation:
         printed = {row.preset: row.scores for row in ABLATION}.get(variant)
         values = {metric: self._values(variant, metric) for metric in METRICS}
         seeds = tuple(self.scores[variant])
-        spread = None
-        if len(seeds) > 1:
-            spread = Scores(*(float(values[metric].mean(axis=1).std(ddof=1)) for metric in METRICS))
+        means = np.array([values[metric].mean(axis=1) for metric in METRICS])  # (metrics, seeds)
+        spread = Scores(*means.std(axis=1, ddof=1).tolist()) if len(seeds) > 1 else None
+        by_seed = tuple(Scores(*of_seed) for of_seed in means.T.tolist())
         ap, f1, iou = (_estimate(values[metric].mean(axis=0), self._photos()) for metric in METRICS)
-        return Line(variant, seeds, values["iou"].shape[1], printed, ap, f1, iou, spread)
+        return Line(variant, seeds, values["iou"].shape[1], printed, ap, f1, iou, spread, by_seed)
 
     def _values(self, variant: str, metric: str) -> NDArray[np.float64]:
         """(seeds, images)."""
@@ -198,10 +227,8 @@ class Ablation:
 
 
 def claims(ablation: Ablation) -> list[tuple[str, str]]:
-    """The steps by which the paper argues, better first, of those whose two rows were run."""
-    steps = ["02 01", "03 02", "04 03", "05 03", "06 03", "07 03", "07 04", "08 03", "09 08", "10 07", "10 09"]
-    pairs = [tuple(f"row-{number}" for number in step.split()) for step in steps]
-    return [(better, than) for better, than in pairs if {better, than} <= ablation.scores.keys()]
+    """Those of `STEPS` whose two rows were run."""
+    return [(better, than) for better, than in STEPS if {better, than} <= ablation.scores.keys()]
 
 
 def sign_flip_p(differences: NDArray[np.float64], photos: Sequence[object]) -> float:
@@ -304,7 +331,7 @@ def read_ablation(
 
     Args:
         folder: `OUT/scores` of `ablate`.
-        variants, seeds: only these, in this order; None takes all that are there, in the order of `VARIANTS`.
+        variants, seeds: only these, in this order; None takes all that are finished, in the order of `VARIANTS`.
         protocol: how predictions were measured.
 
     Raises:
@@ -312,15 +339,14 @@ def read_ablation(
         EvaluationError: runs on different images, or a damaged file.
     """
     folder = Path(folder)
-    wanted = list(variants) if variants is not None else [name for name in VARIANTS if (folder / name).is_dir()]
+    finished = {variant: _seeds(folder / variant) for variant in VARIANTS}
     scores: dict[str, dict[int, Evaluation]] = {}
-    for variant in wanted:
-        found = sorted(int(path.name.removeprefix("seed-")) for path in (folder / variant).glob("seed-*"))
+    for variant in [name for name in VARIANTS if finished[name]] if variants is None else variants:
         scores[variant] = {
             seed: read_evaluation(_folder(folder / variant / f"seed-{seed}", protocol))
-            for seed in (found if seeds is None else seeds)
+            for seed in (finished.get(variant, []) if seeds is None else seeds)
         }
-    if not scores:
+    if not all(scores.values()) or not scores:
         raise FileNotFoundError(f"{folder}: found no scores of an ablation, expected folders such as row-01/seed-0")
     runs = [(variant, seed, run) for variant, by_seed in scores.items() for seed, run in by_seed.items()]
     names = [image.name for image in runs[0][2].images]
@@ -332,13 +358,25 @@ def read_ablation(
     return Ablation(scores, protocol)
 
 
+def _seeds(folder: Path) -> list[int]:
+    """The seeds of one variant that were measured to the end, in order."""
+    return sorted(int(path.parent.name.removeprefix("seed-")) for path in folder.glob(f"seed-*/{SUMMARY}"))
+
+
+def _welch_p(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+    """Two-sided, between the seeds of two variants; where no seed differs from another the answer is plain."""
+    if np.ptp(ours) == np.ptp(theirs) == 0:
+        return float(ours[0] == theirs[0])
+    return float(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
+
+
 def _folder(scores: Path, protocol: Protocol) -> Path:
     return scores if protocol == "paper" else scores / "stretched"
 
 
 def _is_finished(scores: Path, recipe: TrainingRecipe) -> bool:
     """Raises ValueError where the folder holds the scores of another recipe."""
-    summary = scores / "summary.json"
+    summary = scores / SUMMARY
     if not summary.is_file():
         return False
     stored = json.loads(summary.read_text(encoding="utf-8"))["recipe"]

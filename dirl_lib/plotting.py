@@ -15,10 +15,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "ORANGE", "draw_diagram", "draw_network", "overlay_mask", "show_images", "to_picture"]
+    from dirl_lib.ablation import Line
+    from dirl_lib.attention import AttentionRow, Drift, Look
+
+__all__ = [
+    "BLUE",
+    "ORANGE",
+    "ablation_chart",
+    "attention_figure",
+    "attention_levels",
+    "composites_over_masks",
+    "draw_diagram",
+    "draw_network",
+    "drift_chart",
+    "heat_picture",
+    "outline_mask",
+    "over_masks",
+    "overlay_mask",
+    "show_images",
+    "to_picture",
+]
 
 ORANGE = "#E69F00"
 BLUE = "#0072B2"
+MARKERS = ((BLUE, "o"), (ORANGE, "s"), ("0.2", "^"), ("#56B4E9", "D"))
+"""Colour and marker of the first, second, ... network in a chart."""
 
 
 def to_picture(image: ArrayLike) -> NDArray[Any]:
@@ -95,6 +116,330 @@ def overlay_mask(axes: Axes, mask: ArrayLike, *, label: str = "inharmonious regi
     if inside.any() and not inside.all():
         axes.contour(inside, levels=[0.5], colors=[color], linewidths=1.5)
     axes.plot([], [], color=color, linewidth=4, label=label)
+
+
+def outline_mask(axes: Axes, mask: ArrayLike) -> None:
+    """Draw only the outline of a mask, white on black, so that it is seen on every colour.
+
+    Args:
+        axes: already shows something that fills the mask's pixels; `show_images` does for a picture of its size.
+        mask: (1, H, W) or (H, W), bool or 0 and 1; an empty or a full one has no outline.
+    """
+    inside = to_picture(mask) > 0.5
+    if inside.any() and not inside.all():
+        axes.contour(inside, levels=[0.5], colors="black", linewidths=3)
+        axes.contour(inside, levels=[0.5], colors="white", linewidths=1.2)
+
+
+def over_masks(
+    images: Sequence[ArrayLike], masks: Sequence[ArrayLike], *, height: int = 240, gap: int = 8
+) -> NDArray[np.uint8]:
+    """Composites above, their masks below, all of one height: the paper's Fig. 1 as one picture.
+
+    Args:
+        images: (3, H, W) or (H, W, 3), uint8 or float in [0, 1].
+        masks: (1, H, W) or (H, W) of the same sizes, bool or 0 and 1.
+        height: of each picture, in pixels; widths keep the shapes.
+        gap: white pixels between pictures.
+
+    Returns:
+        uint8 (2 height + gap, width, 3).
+
+    Raises:
+        ValueError: no images, not as many masks, or a mask of another size.
+    """
+    if len(images) != len(masks) or not images:
+        raise ValueError(f"found {len(images)} images and {len(masks)} masks, expected one mask for each image")
+    parts: list[NDArray[np.uint8]] = []
+    for image, mask in zip(images, masks, strict=True):
+        picture, inside = to_picture(image), to_picture(mask) > 0.5
+        if picture.shape[:2] != inside.shape:
+            raise ValueError(f"found a mask of {inside.shape} for an image of {picture.shape[:2]}, expected one size")
+        if picture.dtype != np.uint8:
+            picture = np.rint(255 * picture).astype(np.uint8)
+        tall, wide = inside.shape
+        # Rows and columns are picked, not blended, so that the mask stays black and white.
+        rows = np.arange(height) * tall // height
+        columns = np.arange(round(height * wide / tall)) * tall // height
+        above = picture[rows][:, columns]
+        below = np.where(inside[rows][:, columns, None], 255, 0).astype(np.uint8).repeat(3, axis=2)
+        between = np.full((gap, above.shape[1], 3), 255, np.uint8)
+        parts += [np.concatenate([above, between, below]), np.full((2 * height + gap, gap, 3), 255, np.uint8)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def composites_over_masks(
+    images: Sequence[ArrayLike], masks: Sequence[ArrayLike], titles: Sequence[str] = (), *, height: int = 200
+) -> Figure:
+    """The paper's Fig. 1 for any composites: the pictures above, the masks below.
+
+    Args:
+        images, masks, height: as `over_masks`.
+        titles: one above each column, or none.
+
+    Raises:
+        ValueError: as `over_masks`; not as many titles as images.
+    """
+    from matplotlib import pyplot as plt
+
+    if titles and len(titles) != len(images):
+        raise ValueError(f"found {len(titles)} titles for {len(images)} images, expected one for each or none")
+    gap = 8
+    picture = over_masks(images, masks, height=height, gap=gap)
+    head = 34 if titles else 0  # pixels
+    tall, wide = picture.shape[0] + head, picture.shape[1]
+    fig = plt.figure(figsize=(wide / 100, tall / 100), layout="none")
+    axes = fig.add_axes((0, 0, 1, picture.shape[0] / tall))
+    axes.imshow(picture, aspect="auto")
+    axes.set_axis_off()
+    left = 0
+    for image, title in zip(images, titles, strict=False):
+        rows, columns = to_picture(image).shape[:2]
+        width = round(height * columns / rows)
+        axes.text(left + width / 2, -8, title, ha="center", va="bottom", fontsize=15)
+        left += width + gap
+    return fig
+
+
+PANEL = 1.0
+"""Width of a panel of `attention_figure`, in inches."""
+
+
+def attention_figure(
+    rows: Sequence[AttentionRow], *, names: tuple[str, str] = ("DA", "MDA"), level: int = 5, outline: bool = True
+) -> Figure:
+    """The supplement's Fig. 2 for any images and any two networks, one row an image.
+
+    Columns: image, true mask; the attention map of both networks; what goes into the attention and what comes out, b_k
+    and a_k, for each network, as heat maps (`attention.feature_heat`); the predicted masks of both. Attention and masks
+    are drawn from 0 to 1. Each column of heat maps goes from 0 to its largest value in any row: rows can be compared,
+    columns cannot, as features of two networks have no common unit.
+
+    Args:
+        rows: from `attention.attention_row`.
+        names: of the two networks.
+        level: k.
+        outline: draw the true region's outline on maps and features.
+
+    Raises:
+        ValueError: no rows; a level that is none of 1 to 5.
+    """
+    from matplotlib import pyplot as plt
+    from matplotlib.lines import Line2D
+
+    from dirl_lib.attention import LEVELS, feature_heat
+
+    if not rows:
+        raise ValueError("found no rows, expected at least one, from dirl_lib.attention.attention_row")
+    if level not in LEVELS:
+        raise ValueError(f"found level {level}, expected one of {', '.join(map(str, LEVELS))}")
+    first, second = names
+    groups = [
+        ("image", ["$I$"]),
+        ("region", ["$M$"]),
+        (f"attention $A_{level}$", [first, second]),
+        (f"features, {first}", [f"$b_{level}$", f"$a_{level}$"]),
+        (f"features, {second}", [f"$b_{level}$", f"$a_{level}$"]),
+        ("mask $\\hat{M}$", [first, second]),
+    ]
+    heats = [[feature_heat(part[level - 1]) for seen in row.looks for part in (seen.b, seen.a)] for row in rows]
+    hottest = [max(float(heat.max()) for heat in column) or 1.0 for column in zip(*heats, strict=True)]
+
+    # Lengths in inches. The panels of a row have the shape of its image, within limits.
+    tall = [PANEL * min(max(row.image.shape[-2] / row.image.shape[-1], 0.6), 1.25) for row in rows]
+    between, apart, top, bottom = 0.06, 0.2, 0.95, 0.55
+    lefts = [0.45 if any(row.title for row in rows) else 0.05]
+    for _, columns in groups:
+        for number in range(len(columns)):
+            lefts.append(lefts[-1] + PANEL + (between if number < len(columns) - 1 else apart))
+    width, height = lefts.pop() - apart + 0.05, top + sum(tall) + between * (len(rows) - 1) + bottom
+    fig = plt.figure(figsize=(width, height), layout="none")
+
+    starts = iter(lefts)
+    for heading, columns in groups:
+        places = [next(starts) for _ in columns]
+        middle = (places[0] + places[-1] + PANEL) / 2 / width
+        fig.text(middle, 1 - 0.25 / height, heading, ha="center", va="center", fontsize=18)
+        if len(columns) > 1:
+            ends = [places[0] / width, (places[-1] + PANEL) / width]
+            fig.add_artist(Line2D(ends, [1 - 0.48 / height] * 2, color="0.4", linewidth=1))
+        for place, column in zip(places, columns, strict=True):
+            fig.text((place + PANEL / 2) / width, 1 - 0.7 / height, column, ha="center", va="center", fontsize=17)
+
+    down = top
+    for row, heat, side in zip(rows, heats, tall, strict=True):
+        one, two = row.looks
+        panels: list[tuple[Any, str | None, float]] = [
+            (row.image, None, 1.0),
+            (row.mask, "gray", 1.0),
+            *((seen.attention[level - 1], "cividis", 1.0) for seen in (one, two)),
+            *((heat[n], "cividis", hottest[n]) for n in range(4)),
+            *((seen.mask, "gray", 1.0) for seen in (one, two)),
+        ]
+        for number, (left, (panel, cmap, high)) in enumerate(zip(lefts, panels, strict=True)):
+            axes = fig.add_axes((left / width, 1 - (down + side) / height, PANEL / width, side / height))
+            _fill(axes, panel, row.image.shape[-2:], cmap, high)
+            if outline and 2 <= number < 8:
+                outline_mask(axes, row.mask)
+        if row.title:
+            middle = 1 - (down + side / 2) / height
+            fig.text(0.2 / width, middle, row.title, rotation=90, ha="center", va="center", fontsize=13)
+        down += side + between
+
+    bar = fig.add_axes((lefts[2] / width, 0.16 / height, PANEL / width, 0.22 / height))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap="cividis", aspect="auto")
+    bar.set_axis_off()
+    fig.text((lefts[2] - 0.1) / width, 0.27 / height, "0", ha="right", va="center", fontsize=15)
+    scale = f"1 in $A_{level}$; in $b_{level}$ and $a_{level}$ the largest value of the column"
+    fig.text((lefts[3] + 0.05) / width, 0.27 / height, scale, va="center", fontsize=15)
+    return fig
+
+
+def attention_levels(
+    image: ArrayLike, looks: Mapping[str, Look], *, mask: ArrayLike | None = None, side: float = 1.75
+) -> Figure:
+    """A_1..A_5 of one image across the scales, one row a network; all maps from 0 to 1, each cell as it is.
+
+    Args:
+        image: (3, H, W).
+        looks: from `attention.look`, by the names of the networks.
+        mask: the true one, (1, H, W); its outline is drawn on every panel.
+        side: width of a panel in inches.
+
+    Raises:
+        ValueError: no looks.
+    """
+    from matplotlib import pyplot as plt
+
+    if not looks:
+        raise ValueError("found no looks, expected at least one, from dirl_lib.attention.look")
+    picture = to_picture(image)
+    shape = picture.shape[:2]
+    size = (6 * side + 1.3, len(looks) * (side * shape[0] / shape[1] + 0.1) + 0.55)  # with room for words and bar
+    fig, grid = plt.subplots(len(looks), 6, figsize=size, squeeze=False)
+    for row, (axes_of_row, (name, seen)) in enumerate(zip(grid, looks.items(), strict=True)):
+        maps: list[Any] = [picture, *seen.attention]
+        for number, (axes, panel) in enumerate(zip(axes_of_row, maps, strict=True)):
+            _fill(axes, panel, shape, None if number == 0 else "cividis", 1.0)
+            if mask is not None:
+                outline_mask(axes, mask)
+            if row == 0:
+                rows, columns = panel.shape[:2]
+                title = "image" if number == 0 else f"$A_{number}$"
+                axes.set_title(f"{title}\n{rows} × {columns}", fontsize=14)
+        axes_of_row[0].set_ylabel(name, fontsize=15)
+        axes_of_row[0].axis("on")
+        axes_of_row[0].set(xticks=[], yticks=[])
+        axes_of_row[0].spines[:].set_visible(False)
+    bar = fig.colorbar(grid[0, 1].images[0], ax=grid, ticks=[0, 0.5, 1], pad=0.01, aspect=18)
+    bar.ax.tick_params(labelsize=12)
+    return fig
+
+
+def drift_chart(drifts: Mapping[str, Drift], *, controls: Mapping[str, Drift] | None = None) -> Figure:
+    """How much attention lies inside the region, level by level: means with 95 % intervals, and the region's share.
+
+    Args:
+        drifts: at most four measurements on the same images, from `attention.attention_drift`, by what they are called.
+        controls: the same networks on other images of the same names, drawn without filling, as on the untouched
+            photographs.
+
+    Raises:
+        ValueError: no measurements, or more than four; a control of a name that `drifts` has not.
+    """
+    from matplotlib import pyplot as plt
+
+    if not 1 <= len(drifts) <= len(MARKERS):
+        raise ValueError(f"found {len(drifts)} measurements, expected 1 to {len(MARKERS)}")
+    unknown = sorted(set(controls or {}) - set(drifts))
+    if unknown:
+        raise ValueError(f"found controls called {', '.join(unknown)}, expected names among {', '.join(drifts)}")
+    fig, axes = plt.subplots(figsize=(7.8, 3.5))
+    series = [
+        (name, name, drift, color, marker, True)
+        for (name, drift), (color, marker) in zip(drifts.items(), MARKERS, strict=False)
+    ]
+    look_of = {name: (color, marker) for _, name, _, color, marker, _ in series}
+    for name, drift in (controls or {}).items():
+        series.append((f"{name}, untouched", name, drift, *look_of[name], False))
+    series.sort(key=lambda each: list(drifts).index(each[1]))
+    levels = np.arange(1, 6)
+    for number, (label, _, drift, color, marker, filled) in enumerate(series):
+        place = levels + 0.13 * (number - (len(series) - 1) / 2)
+        means = [estimate.mean for estimate in drift.inside]
+        ends = [(estimate.low, estimate.high) for estimate in drift.inside if estimate.low is not None]
+        if ends:
+            low, high = zip(*ends, strict=True)
+            axes.vlines(place, low, high, color=color, linewidth=2.2, linestyle="-" if filled else ":")
+        face = color if filled else "white"
+        style: dict[str, Any] = {"color": color, "markerfacecolor": face, "markersize": 9, "markeredgewidth": 1.8}
+        axes.plot(place, means, linestyle="none", marker=marker, label=label, **style)
+    share = next(iter(drifts.values())).region.mean
+    axes.axhline(share, color="0.25", linestyle="--", linewidth=1.5, label="region's share", zorder=0)
+    axes.set_xticks(levels, [f"$A_{k}$" for k in levels])
+    axes.tick_params(labelsize=14)
+    axes.set_ylabel("mass inside the region", fontsize=14)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    fig.legend(loc="outside upper center", ncols=4, fontsize=12, columnspacing=1.4, handletextpad=0.4)
+    return fig
+
+
+def heat_picture(
+    values: ArrayLike,
+    shape: tuple[int, int],
+    *,
+    limits: tuple[float, float] = (0, 1),
+    mask: ArrayLike | None = None,
+    cmap: str = "cividis",
+) -> NDArray[np.uint8]:
+    """A map as an RGB picture of any size, each cell as it is: what a widget shows without drawing a figure.
+
+    Args:
+        values: (h, w) or (1, h, w), arrays or CPU tensors without gradient.
+        shape: (H, W) of the picture.
+        limits: values that the ends of the colour map stand for; beyond them it stays at its ends.
+        mask: (H, W) or (1, H, W); its outline is drawn in white, two pixels wide, inside the region.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: limits that do not rise; a mask of another size than the picture.
+    """
+    from matplotlib import colormaps
+
+    low, high = limits
+    if not high > low:
+        raise ValueError(f"found limits {low:g} and {high:g}, expected the second above the first")
+    cells = to_picture(values).astype(np.float64)
+    rows, columns = (np.arange(side) * count // side for side, count in zip(shape, cells.shape, strict=True))
+    spread = np.clip((cells[rows][:, columns] - low) / (high - low), 0, 1)
+    picture: NDArray[np.uint8] = colormaps[cmap](spread, bytes=True)[..., :3]
+    if mask is not None:
+        inside = to_picture(mask) > 0.5
+        if inside.shape != tuple(shape):
+            raise ValueError(f"found a mask of {inside.shape} for a picture of {tuple(shape)}, expected one size")
+        deep = np.pad(inside, 2, mode="edge")
+        for axis in (0, 1):
+            deep = deep & np.roll(deep, 1, axis) & np.roll(deep, -1, axis)
+            deep = deep & np.roll(deep, 1, axis) & np.roll(deep, -1, axis)
+        picture = np.where((inside & ~deep[2:-2, 2:-2])[..., None], np.uint8(255), picture)
+    return picture
+
+
+def _fill(axes: Axes, panel: ArrayLike, shape: Sequence[int], cmap: str | None, high: float) -> None:
+    """Draw a picture or a coarser map over the pixels of an image of that shape, each cell as it is."""
+    height, width = shape
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    picture = to_picture(panel)
+    axes.imshow(picture, cmap=cmap, vmin=0, vmax=high, extent=extent, interpolation=_interpolation(picture, shape))
+    axes.set_axis_off()
+
+
+def _interpolation(picture: NDArray[Any], shape: Sequence[int]) -> str:
+    """Cells coarser than the pixels stay cells; what is as fine as the image is shrunk without jagged edges."""
+    return "nearest" if picture.shape[0] < shape[0] else "antialiased"
 
 
 def draw_diagram(
@@ -181,4 +526,70 @@ def draw_network() -> Figure:
     shortcut = ([x["a"] + side, x["GGD"] + 0.9, x["GGD"] + 0.9], [5.1, 5.1, 1.18])
     axes.plot(*shortcut, color=ORANGE, linestyle="--", linewidth=1.8)
     axes.text(x["GGD"] + 1.0, 3.5, "context\nshortcut:\n$a_5$ for all", fontsize=9.5, va="center")
+    return fig
+
+
+def ablation_chart(
+    lines: Mapping[str, Line | None],
+    metric: str = "ap",
+    *,
+    labels: Mapping[str, str] | None = None,
+    floor: float | None = None,
+) -> Figure:
+    """The rows of an ablation, one below the other: the paper's numbers, and beside them what was measured.
+
+    Left, where any row has one: the printed number, a square. Right: the mean over images and seeds, a dot with its
+    95 % interval over photographs, and below it a hollow ring for each seed.
+
+    Args:
+        lines: by variant, from top to bottom; None where one was not run.
+        metric: "ap", "f1" or "iou"; AP and IoU are drawn in per cent.
+        labels: what to call the variants, instead of their names.
+        floor: score of a system that has learnt nothing, a dashed line.
+
+    Raises:
+        ValueError: no variants, or another metric.
+    """
+    from matplotlib import pyplot as plt
+
+    from dirl_lib.published import ABLATION
+
+    names = {"ap": "AP, %", "f1": "F1", "iou": "IoU, %"}
+    if metric not in names or not lines:
+        raise ValueError(f"found the metric {metric!r} and {len(lines)} variants, expected one of {', '.join(names)}")
+    scale = 1 if metric == "f1" else 100
+    printed = {row.preset: scale * getattr(row.scores, metric) for row in ABLATION if row.preset in lines}
+    height = 1.1 + 0.42 * len(lines)
+    if printed:
+        fig, (left, right) = plt.subplots(1, 2, figsize=(9, height), sharey=True, width_ratios=[1, 1.5])
+        left.plot([*printed.values()], [[*lines].index(name) for name in printed], "s", color="0.25", markersize=8)
+        left.set_title("printed by the paper")
+        panels = [left, right]
+    else:
+        fig, right = plt.subplots(figsize=(7, height))
+        panels = [right]
+    for place, line in enumerate(lines.values()):
+        if line is None:
+            right.text(0.05, place, "not run", transform=right.get_yaxis_transform(), va="center", color="0.35")
+            continue
+        mean, low, high = (None if end is None else scale * end for end in getattr(line, metric))
+        if low is not None and high is not None:
+            right.hlines(place, low, high, color=BLUE, linewidth=2.4)
+        right.plot(mean, place, "o", color=BLUE, markersize=8)
+        seeds = [scale * getattr(scores, metric) for scores in line.by_seed]
+        hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.5, "clip_on": False}
+        right.plot(seeds, [place + 0.28] * len(seeds), "o", color=ORANGE, markersize=6, **hollow)
+    right.plot([], [], "o-", color=BLUE, label="mean, 95 % over photographs")
+    right.plot([], [], "o", color=ORANGE, markerfacecolor="none", label="each seed")
+    if floor is not None:
+        right.axvline(scale * floor, color="0.25", linestyle="--", linewidth=1.2, label="learnt nothing")
+    right.set_title("measured here")
+    right.margins(x=0.06)
+    for axes in panels:
+        axes.set_xlabel(names[metric])
+        axes.grid(axis="x", color="0.9")
+        axes.set_axisbelow(True)
+    panels[0].set_yticks(range(len(lines)), [(labels or {}).get(name, name) for name in lines])
+    panels[0].set_ylim(len(lines) - 0.4, -0.6)
+    fig.legend(loc="outside lower center", ncols=3)
     return fig

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from dirl_lib.cli import main
 from dirl_lib.data.dataset import MaskedPhotos
 from dirl_lib.evaluation import Evaluation, EvaluationError, ImageScore
 from dirl_lib.losses import bce_loss, iou_loss, paper_losses
+from dirl_lib.plotting import ablation_chart
 from dirl_lib.recipes import TrainingRecipe, losses_of, override
 from dirl_lib.types import Localization
 
@@ -92,6 +94,8 @@ def test_a_line_holds_means_over_images_and_seeds_and_the_spread_of_seeds():
     assert line.spread.iou == pytest.approx(np.std([0.2, 0.5], ddof=1))
     assert (line.printed.ap, line.printed.f1, line.printed.iou) == (0.7799, 0.7131, 0.6619)
     assert line.iou.low < line.iou.mean < line.iou.high
+    assert [scores.iou for scores in line.by_seed] == pytest.approx([0.2, 0.5])
+    assert [scores.f1 for scores in line.by_seed] == pytest.approx([0.4, 1.0])
 
 
 def test_the_table_says_one_seed_and_what_the_paper_does_not_have():
@@ -124,12 +128,44 @@ def test_one_seed_decides_nothing():
     assert ablation(row_01=[WEAK[0]], row_10=STRONG).compare("row-10", "row-01").verdict == "one seed: not decided"
 
 
+def test_where_no_seed_differs_from_another_the_answer_is_plain():
+    zeros, ones = np.zeros(40), np.ones(40)
+    found = ablation(row_01=[zeros, zeros], row_02=[zeros, zeros], row_10=[ones, ones])
+    assert found.compare("row-02", "row-01").by_seeds == 1
+    assert found.compare("row-02", "row-01").verdict == "not larger than noise"
+    assert found.compare("row-10", "row-01").by_seeds == 0
+    assert found.compare("row-10", "row-01").verdict == "better"
+
+
 def test_agreement_is_kendalls_tau_with_the_papers_order():
     levels = {"row_01": 0.1, "row_02": 0.2, "row_03": 0.3, "row_10": 0.4, "bce": 0.9}
     assert ablation(**{name: [[level] * 3] for name, level in levels.items()}).agreement() == 1
     swapped = levels | {"row_01": 0.2, "row_02": 0.1}
     assert ablation(**{name: [[level] * 3] for name, level in swapped.items()}).agreement() == pytest.approx(4 / 6)
     assert ablation(bce=[[0.1]]).agreement() is None
+    assert ablation(row_01=[[0.0, 0.0]], row_02=[[0.0, 0.0]]).agreement() is None
+
+
+def test_the_chart_shows_means_intervals_and_every_seed():
+    found = ablation(row_01=WEAK, bce=STRONG[:1])
+    lines = {line.variant: line for line in found.lines()}
+    fig = ablation_chart({"row-10": None} | lines, "iou", labels={"bce": "no SSIM"}, floor=0.2)
+    left, right = fig.axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["row-10", "row-01", "no SSIM"]
+    assert sorted(left.lines[0].get_xdata()) == pytest.approx([64.74, 67.85])
+    assert [text.get_text() for text in right.texts] == ["not run"]
+    points = [list(line.get_xdata()) for line in right.lines]
+    assert points[1] == pytest.approx([100 * np.mean(scores) for scores in WEAK])
+    assert points[0] == pytest.approx([100 * np.mean(WEAK)])
+    assert points[3] == pytest.approx([100 * np.mean(STRONG[0])])
+    (low, _), (high, _) = right.collections[0].get_segments()[0]
+    assert (low, high) == pytest.approx((100 * lines["row-01"].iou.low, 100 * lines["row-01"].iou.high))
+    assert [20, 20] in [list(line.get_xdata()) for line in right.lines]
+    assert len(ablation_chart({"bce": lines["bce"]}, "f1").axes) == 1
+    for bad in (({}, "iou"), (lines, "mae")):
+        with pytest.raises(ValueError, match="expected one of ap, f1, iou"):
+            ablation_chart(*bad)
+    plt.close("all")
 
 
 def test_only_steps_whose_rows_were_run_are_claims():
@@ -221,6 +257,19 @@ def test_what_was_measured_is_not_measured_again(data, finished, copied, monkeyp
     stretched = read_ablation(copied / "scores", protocol="released")
     assert stretched.protocol == "released"
     assert stretched.lines()[0].ap == pytest.approx(finished[1].lines()[0].ap)
+
+
+def test_what_is_not_finished_is_not_read_unless_it_is_asked_for(copied):
+    (copied / "scores/row-01/seed-1/summary.json").unlink()
+    shutil.rmtree(copied / "scores/row-03/seed-0")
+    (copied / "scores/row-07/seed-0").mkdir(parents=True)
+    found = read_ablation(copied / "scores")
+    assert {name: list(runs) for name, runs in found.scores.items()} == {"row-01": [0], "row-03": [1]}
+    assert list(read_ablation(copied / "scores", variants=["row-03"]).scores["row-03"]) == [1]
+    with pytest.raises(FileNotFoundError, match=r"row-01/seed-1/summary\.json: no such file"):
+        read_ablation(copied / "scores", variants=["row-01"], seeds=[1])
+    with pytest.raises(FileNotFoundError, match="found no scores of an ablation"):
+        read_ablation(copied / "scores", variants=["row-07"])
 
 
 def test_a_run_that_was_stopped_before_it_was_measured_is_measured_without_training(data, finished, copied):
