@@ -1,6 +1,7 @@
 """The weights of a finished training as the model that comes with the kit.
 
 python tools/put_in_box.py RUN...           # runs one after another, each begun from the weights of the one before
+python tools/put_in_box.py RUN... --name dirl-small-da
 
 In half precision; what each run was goes into the file (`dirl_lib.weights.about`).
 """
@@ -14,7 +15,7 @@ from dirl_lib.models.dirl import DIRLConfig
 from dirl_lib.provenance import provenance
 from dirl_lib.weights import about, load_network, save_model
 
-TARGET = Path(__file__).resolve().parents[1] / "dirl_lib" / "trained" / "dirl-small.safetensors"
+TRAINED = Path(__file__).resolve().parents[1] / "dirl_lib" / "trained"
 LICENCE = (
     "MIT for the weights; the photographs it learned from are research data of others (docs/MODEL_CARD.md), "
     "and whoever sells what the model makes should look at their licences"
@@ -24,12 +25,14 @@ LICENCE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    runs = [run / "last.safetensors" for run in parser.parse_args().runs]
+    parser.add_argument("--name", default="dirl-small", help="default: dirl-small")
+    options = parser.parse_args()
+    target = TRAINED / f"{options.name}.safetensors"
+    runs = [run / "last.safetensors" for run in options.runs]
     stories = [about(run) for run in runs]
     network, working_size = load_network(runs[-1])
-    TARGET.parent.mkdir(exist_ok=True)
     save_model(
-        TARGET,
+        target,
         network,
         DIRLConfig(**stories[-1]["config"]),
         working_size=working_size,
@@ -39,7 +42,7 @@ def main() -> None:
         licence=LICENCE,
         made=provenance(),
     )
-    print(f"{TARGET.name}: {TARGET.stat().st_size / 1e6:.1f} MB, {about(TARGET)['images_seen']:,} composites seen")
+    print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB, {about(target)['images_seen']:,} composites seen")
 
 
 if __name__ == "__main__":
