@@ -29,7 +29,7 @@ from nbformat.v4 import new_output
 from PIL import Image
 from tiny_notebooks import cell, code, markdown, notebook, png, save, stream, tiny
 
-EXPECTED = {"00", "02", "03", "04", "05", "06", "07", "08", "10"}
+EXPECTED = {"00", "02", "03", "04", "05", "06", "07", "08", "09", "10"}
 
 MAX_BLOCK_DIFFERENCE = 12
 """Grey levels, of 255, by which a block of 16 x 16 pixels of a stored figure may differ from a fresh one."""
