@@ -34,7 +34,7 @@ from dirl_lib.evaluation import (
     Estimate,
     Evaluation,
     EvaluationError,
-    bootstrap_interval,
+    estimates,
     evaluate,
     read_evaluation,
 )
@@ -190,13 +190,11 @@ class Ablation:
         """
         ours, theirs = self._values(better, metric), self._values(than, metric)
         differences = ours.mean(axis=0) - theirs.mean(axis=0)
-        mean, low, high = _estimate(differences, self._photos())
+        (difference,) = estimates(differences[:, None], self._photos())
         seeds = None
         if min(len(ours), len(theirs)) > 1:
             seeds = _welch_p(ours.mean(axis=1), theirs.mean(axis=1))
-        return Comparison(
-            better, than, metric, Estimate(mean, low, high), sign_flip_p(differences, self._photos()), seeds
-        )
+        return Comparison(better, than, metric, difference, sign_flip_p(differences, self._photos()), seeds)
 
     def agreement(self, metric: str = "iou") -> float | None:
         """Kendall's tau between the paper's order and ours, from -1 to 1; None with fewer than two of its rows, or
@@ -213,7 +211,7 @@ class Ablation:
         means = np.array([values[metric].mean(axis=1) for metric in METRICS])  # (metrics, seeds)
         spread = Scores(*means.std(axis=1, ddof=1).tolist()) if len(seeds) > 1 else None
         by_seed = tuple(Scores(*of_seed) for of_seed in means.T.tolist())
-        ap, f1, iou = (_estimate(values[metric].mean(axis=0), self._photos()) for metric in METRICS)
+        ap, f1, iou = estimates(np.column_stack([values[metric].mean(axis=0) for metric in METRICS]), self._photos())
         return Line(variant, seeds, values["iou"].shape[1], printed, ap, f1, iou, spread, by_seed)
 
     def _values(self, variant: str, metric: str) -> NDArray[np.float64]:
@@ -388,13 +386,6 @@ def _is_finished(scores: Path, recipe: TrainingRecipe) -> bool:
                 "choose another folder"
             )
     return True
-
-
-def _estimate(values: NDArray[np.float64], photos: Sequence[object]) -> Estimate:
-    interval = bootstrap_interval(values[:, None], photos, np.random.default_rng(SEED))
-    if interval is None:
-        return Estimate(float(values.mean()), None, None)
-    return Estimate(float(values.mean()), float(interval[0][0]), float(interval[1][0]))
 
 
 def _printed(scores: Scores) -> list[str]:

@@ -22,8 +22,7 @@ from torch.utils.data import DataLoader
 
 from dirl_lib.checks import check_masks, check_probabilities
 from dirl_lib.data.dataset import MaskedPhotos
-from dirl_lib.data.iharmony4 import IHarmony4
-from dirl_lib.evaluation import Estimate, Untouched, bootstrap_interval
+from dirl_lib.evaluation import Estimate, estimates, photographs
 from dirl_lib.models.dirl import DIRL
 from dirl_lib.models.working_size import AtWorkingSize
 from dirl_lib.types import Sample
@@ -47,8 +46,6 @@ __all__ = [
 
 LEVELS = (1, 2, 3, 4, 5)
 """The levels k, finest first."""
-
-SEED = 0
 
 Change = Callable[[Tensor, int], Tensor]
 """From A_k (B, 1, h, w) and k to what takes its place, of the same shape."""
@@ -256,9 +253,9 @@ def attention_drift(
         raise ValueError(
             f"none of {len(table)} images has a region, expected at least one with a mask that is not empty"
         )
-    photos = tuple(photo for photo, kept in zip(_photos(data), has_region, strict=True) if kept)
+    photos = tuple(photo for photo, kept in zip(photographs(data), has_region, strict=True) if kept)
     values = table[has_region]
-    *inside, region = _estimates(values, photos)
+    *inside, region = estimates(values, photos)
     return Drift(
         inside=tuple(inside),
         region=region,
@@ -284,7 +281,7 @@ def drift_difference(first: Drift, second: Drift) -> tuple[Estimate, ...]:
             f"found measurements on {first.images} and on {second.images} images that are not the same ones, "
             f"expected one data set for both"
         )
-    return tuple(_estimates(second.per_image[:, :-1] - first.per_image[:, :-1], first.photos))
+    return tuple(estimates(second.per_image[:, :-1] - first.per_image[:, :-1], first.photos))
 
 
 @contextmanager
@@ -353,18 +350,3 @@ def _network(model: nn.Module) -> DIRL:
             "the network has no attention maps, expected a preset with refinement, as 'paper', 'da' or 'row-08'"
         )
     return network
-
-
-def _photos(data: MaskedPhotos) -> list[object]:
-    """Of each item, what the images of one photograph share; in iHarmony4 within a sub-dataset."""
-    if isinstance(data, IHarmony4 | Untouched):
-        return [(name.subset, name.photo) for name in data.names]
-    return [record.photo for record in data.records]
-
-
-def _estimates(values: NDArray[np.float64], photos: Sequence[object]) -> list[Estimate]:
-    """Of each column: its mean, and the interval over photographs."""
-    interval = bootstrap_interval(values, photos, np.random.default_rng(SEED))
-    none = [None] * values.shape[1]
-    lows, highs = (none, none) if interval is None else (end.tolist() for end in interval)
-    return [Estimate(*ends) for ends in zip(values.mean(axis=0).tolist(), lows, highs, strict=True)]

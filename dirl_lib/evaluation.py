@@ -49,7 +49,9 @@ __all__ = [
     "Table",
     "Untouched",
     "bootstrap_interval",
+    "estimates",
     "evaluate",
+    "photographs",
     "read_evaluation",
 ]
 
@@ -385,6 +387,26 @@ def bootstrap_interval(
     return low, high
 
 
+def estimates(values: NDArray[np.float64], photos: Sequence[object]) -> list[Estimate]:
+    """Means over images with their intervals over photographs. Every call draws from the same seed.
+
+    Args:
+        values: (N, K), K scores of each of N images, at least one.
+        photos: (N,), equal for images of one photograph; where there is one only, the intervals have no ends.
+    """
+    interval = bootstrap_interval(values, photos, np.random.default_rng(SEED))
+    count = values.shape[1]
+    lows, highs = ([None] * count, [None] * count) if interval is None else (end.tolist() for end in interval)
+    return [Estimate(*ends) for ends in zip(values.mean(axis=0).tolist(), lows, highs, strict=True)]
+
+
+def photographs(data: MaskedPhotos) -> list[tuple[str, str]]:
+    """Of each item its sub-dataset, "" where there are none, and what the images of one photograph share."""
+    if isinstance(data, IHarmony4 | Untouched):
+        return [(name.subset, name.photo) for name in data.names]
+    return [("", record.photo) for record in data.records]
+
+
 def _resampled_means(sums: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """(100, K): a hundred draws at a time, so that memory stays small for any number of photographs."""
     count = len(sums)
@@ -428,10 +450,11 @@ def _collate(items: list[tuple[int, Sample | str]]) -> tuple[list[int], list[str
 
 def _origins(data: MaskedPhotos, training: Iterable[CompositeName] | None) -> list[tuple[str, str, bool | None]]:
     """Of each item: subset, photograph, and whether the photograph is absent from training."""
-    if not isinstance(data, IHarmony4 | Untouched):
-        return [("", record.photo, None) for record in data.records]
-    unseen = None if training is None else set(unseen_photographs(data.names, training))
-    return [(name.subset, name.photo, None if unseen is None else name in unseen) for name in data.names]
+    unseen: list[bool | None] = [None] * len(data)
+    if training is not None and isinstance(data, IHarmony4 | Untouched):
+        new = set(unseen_photographs(data.names, training))
+        unseen = [name in new for name in data.names]
+    return [(*origin, is_new) for origin, is_new in zip(photographs(data), unseen, strict=True)]
 
 
 @torch.no_grad()
@@ -456,7 +479,8 @@ def _rows(part: str, systems: Sequence[str], images: Sequence[ImageScore]) -> It
         mine = [image for image in images if image.system == system]
         found = [image for image in mine if image.ap is not None]
         photos = [(image.subset, image.photo) for image in found]
-        ap, f1, iou = _estimates(np.array([(image.ap, image.f1, image.iou) for image in found], np.float64), photos)
+        scores = np.array([(image.ap, image.f1, image.iou) for image in found], np.float64)
+        ap, f1, iou = estimates(scores, photos) if found else [None] * 3
         yield Row(
             part=part,
             system=system,
@@ -469,15 +493,6 @@ def _rows(part: str, systems: Sequence[str], images: Sequence[ImageScore]) -> It
             empty=len(mine) - len(found),
             false_alarm=_mean([image.predicted_area for image in mine if image.ap is None]),
         )
-
-
-def _estimates(values: NDArray[np.float64], photos: Sequence[object]) -> list[Estimate] | list[None]:
-    """Means of AP, F1 and IoU with their intervals. Every part and system draws from the same seed."""
-    if not len(values):
-        return [None] * 3
-    interval = bootstrap_interval(values, photos, np.random.default_rng(SEED))
-    lows, highs = ([None] * 3, [None] * 3) if interval is None else (end.tolist() for end in interval)
-    return [Estimate(*ends) for ends in zip(values.mean(axis=0).tolist(), lows, highs, strict=True)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

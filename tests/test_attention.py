@@ -257,7 +257,7 @@ def test_images_without_a_region_are_left_out_and_counted(tmp_path):
     records = photos(tmp_path, LEFT, RIGHT)
     write_mask(records[1].mask_path, np.zeros(SHAPE, dtype=bool))
     found = attention_drift(looking_left(), MaskedPhotos(records, WHOLE), batch_size=1)
-    assert (found.images, found.empty, found.photos) == (1, 1, ("scene 0",))
+    assert (found.images, found.empty, found.photos) == (1, 1, (("", "scene 0"),))
     assert found.inside[0].mean == pytest.approx(3 / 4, abs=1e-7)
     write_mask(records[0].mask_path, np.zeros(SHAPE, dtype=bool))
     with pytest.raises(ValueError, match="none of 2 images has a region"):

@@ -21,7 +21,7 @@ COMPOSED_AT = 256
 
 EPILOG = """\
 the supplement's Table 1, and a smaller question:
-  dirl ablate --recipe paper --data IHARMONY4 --out runs/ablation --device cuda
+  dirl ablate --recipe paper --data IHARMONY4 --out runs/ablation
   dirl ablate --recipe small --data photos/index.csv --variants loss row-10 --seeds 0 1 --out runs/losses"""
 
 
@@ -42,12 +42,13 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     workers_help = "loading processes beside the training (default: 0)"
     command.add_argument("--workers", type=int, default=0, metavar="N", help=workers_help)
     command.add_argument("--accelerator", default="auto", help="for training: auto, cpu, gpu or mps (default: auto)")
-    command.add_argument("--device", default="cpu", help="for measuring (default: cpu)")
+    command.add_argument("--device", help="for measuring (default: a GPU where there is one, else cpu)")
     add_recipe_values(command)
 
 
 def _ablate(options: argparse.Namespace) -> int:
     from dirl_lib.ablation import GROUPS, ablate
+    from dirl_lib.devices import best_device
 
     recipe = read_recipe_values(options)
     variants = list(dict.fromkeys(name for given in options.variants for name in GROUPS.get(given, [given])))
@@ -59,7 +60,7 @@ def _ablate(options: argparse.Namespace) -> int:
         out=options.out,
         workers=options.workers,
         accelerator=options.accelerator,
-        device=options.device,
+        device=options.device or best_device(),
         progress=True,
         tell=lambda line: print(line, flush=True),
     )

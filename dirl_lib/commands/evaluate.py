@@ -46,10 +46,11 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from dirl_lib.devices import best_device
     from dirl_lib.evaluation import evaluate
     from dirl_lib.prediction import on_device
 
-    device = options.device or _fastest_device()
+    device = options.device or best_device()
     name, model, story = _network(options)
     model = on_device(model, device)
     problems: list[str] | None = [] if options.keep_going else None
@@ -78,14 +79,6 @@ def _evaluate(options: argparse.Namespace) -> int:
         found.write(options.out, **story, size_px=options.size, device=str(device))
         print(f"\nper_image.csv and summary.json: {options.out}")
     return tell(problems)
-
-
-def _fastest_device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _network(options: argparse.Namespace) -> tuple[str, nn.Module, dict[str, dict[str, object]]]:

@@ -91,9 +91,9 @@ class ComposedScenes(Dataset[Sample]):
     ) -> None:
         if not (untouched >= 0 and foreign >= 0 and untouched + foreign <= 1):
             raise ValueError(f"found shares untouched {untouched} and foreign {foreign}, expected 0 to 1 together")
-        self._store = PreparedStore(cache) if cache is not None else None
         if oversample < 1:
             raise ValueError(f"found oversample {oversample}, expected 1 or more")
+        self._store = PreparedStore(cache) if cache is not None else None
         made_at = size * oversample
         if self._store is not None:
             self._store.check_holds(photos, None)
