@@ -98,3 +98,16 @@ def test_both_recipes_were_validated_on_the_same_composites():
     for value in ("size", "oversample", "seed", "loss", "batch_size"):
         assert at_once["recipe"][value] == second["recipe"][value]
     assert at_once["data"]["names_sha256"] == second["data"]["names_sha256"]
+
+
+def test_what_notebook_00_says_of_the_model_card_stands_there():
+    cells = json.loads((ROOT / "notebooks/00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    (text,) = ("".join(cell["source"]) for cell in cells if cell.get("id") == "trained-grade-read")
+    (ap,) = re.findall(r"reaches an AP of (\d+) %", text)
+    rows = {
+        name: json.loads((ROOT / f"results/dirl_small/lalonde_efros-{name}/summary.json").read_text())["table"][0]
+        for name in ("composites", "untouched")
+    }
+    assert int(ap) == round(100 * rows["composites"]["ap"]["mean"])
+    assert "half a hundredth of the untouched" in text.replace("\n", " ")
+    assert 0.003 < rows["untouched"]["predicted_area"] < 0.007
