@@ -259,6 +259,7 @@ def ablate(
     seeds: Sequence[int] = (0, 1, 2),
     data: Callable[[TrainingRecipe], Images],
     out: str | Path,
+    start_from: str | Path | None = None,
     workers: int = 0,
     accelerator: str = "auto",
     device: str = "cpu",
@@ -273,6 +274,8 @@ def ablate(
         seeds: of initial weights, order and draws; the test images stay the same.
         data: the images of a recipe.
         out: `runs/VARIANT/seed-N` in it are folders of `fit`, `scores/VARIANT/seed-N` what is worth keeping.
+        start_from: `out` of an earlier ablation: each network begins with the last weights of the same variant and seed
+            there. None begins at random.
         workers, accelerator: as in `fit`.
         device: where the trained networks are measured.
         progress: show a bar for each training.
@@ -296,13 +299,14 @@ def ablate(
         if _is_finished(scores, changed):
             tell(f"{variant}, seed {seed}: measured before")
             continue
-        run = out / "runs" / variant / f"seed-{seed}"
+        run = _run(out, variant, seed)
         images = data(changed)
         trained = fit(
             changed,
             images.train,
             images.validation,
             out=run,
+            start_from=None if start_from is None else _run(Path(start_from), variant, seed) / "last.safetensors",
             workers=workers,
             accelerator=accelerator,
             progress=progress,
@@ -366,6 +370,10 @@ def _welch_p(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
     if np.ptp(ours) == np.ptp(theirs) == 0:
         return float(ours[0] == theirs[0])
     return float(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
+
+
+def _run(out: Path, variant: str, seed: int) -> Path:
+    return out / "runs" / variant / f"seed-{seed}"
 
 
 def _folder(scores: Path, protocol: Protocol) -> Path:

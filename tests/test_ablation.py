@@ -279,6 +279,23 @@ def test_a_run_that_was_stopped_before_it_was_measured_is_measured_without_train
     assert again.scores["row-01"][0].images == finished[1].scores["row-01"][0].images
 
 
+def test_a_second_stage_begins_with_the_weights_of_the_same_variant_and_seed(data, finished, tmp_path, monkeypatch):
+    began = []
+    monkeypatch.setattr(dirl_lib.ablation, "fit", lambda *_, **given: began.append(given["start_from"]) or _stop())
+
+    def _stop():
+        raise KeyboardInterrupt
+
+    for variant, seed in (("row-03", 1), ("row-01", 0)):
+        with pytest.raises(KeyboardInterrupt):
+            ablate(RECIPE, [variant], seeds=(seed,), data=data, out=tmp_path, start_from=finished[2])
+    assert began == [finished[2] / f"runs/{run}/last.safetensors" for run in ("row-03/seed-1", "row-01/seed-0")]
+    monkeypatch.undo()
+    ablate(RECIPE, ["row-03"], seeds=(1,), data=data, out=tmp_path, start_from=finished[2])
+    log = (tmp_path / "scores/row-03/seed-1/log.csv").read_text()
+    assert log != (finished[2] / "scores/row-03/seed-1/log.csv").read_text()
+
+
 def test_scores_of_another_recipe_and_of_other_images_are_refused(data, copied):
     with pytest.raises(ValueError, match=r"row-01/seed-0: holds scores of another recipe \(epochs 1, expected 2\)"):
         ablate(replace(RECIPE, epochs=2), ["row-01"], seeds=(0,), data=data, out=copied)
@@ -316,3 +333,9 @@ def test_the_command_trains_measures_and_tells_the_difference(tmp_path, capsys):
     assert "row-02, seed 0: measured before" in capsys.readouterr().out
     assert main([*options, "--variants", "unet"]) == 1
     assert "found the variant 'unet'" in capsys.readouterr().err
+
+    kept = tmp_path / "kept"
+    stage = [*options, "--out", str(tmp_path / "second"), "--start-from", str(tmp_path / "out")]
+    assert main([*stage, "--keep-composites", str(kept)]) == 0
+    assert len(list(kept.iterdir())) == 1  # one seed, two variants
+    assert "row-02, seed 0: IoU " in capsys.readouterr().out

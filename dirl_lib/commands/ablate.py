@@ -18,6 +18,8 @@ __all__ = ["add_to"]
 
 COMPOSED_AT = 256
 """Pixels of the shorter side of the composites that are made for testing."""
+PER_REGION = 2
+"""Composites of one region for testing: what counts is how many photographs there are."""
 
 EPILOG = """\
 the supplement's Table 1, and a smaller question:
@@ -39,6 +41,13 @@ def add_to(topics: Topics[argparse.ArgumentParser]) -> None:
     command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     cache_help = "a store of iHarmony4; of tables a folder for stores, one for each size"
     command.add_argument("--cache", type=Path, metavar="FOLDER", help=cache_help)
+    command.add_argument(
+        "--start-from", type=Path, metavar="FOLDER", help="--out of an earlier stage of the same networks"
+    )
+    keep_help = (
+        "make the composites of a seed once for all variants, and keep them there with 8 bits (16 kB each at 64)"
+    )
+    command.add_argument("--keep-composites", type=Path, metavar="FOLDER", help=keep_help)
     workers_help = "loading processes beside the training (default: 0)"
     command.add_argument("--workers", type=int, default=0, metavar="N", help=workers_help)
     command.add_argument("--accelerator", default="auto", help="for training: auto, cpu, gpu or mps (default: auto)")
@@ -56,8 +65,9 @@ def _ablate(options: argparse.Namespace) -> int:
         recipe,
         variants,
         seeds=options.seeds,
-        data=lambda changed: _images(options.data, changed, options.cache, options.out),
+        data=lambda changed: _images(options, changed),
         out=options.out,
+        start_from=options.start_from,
         workers=options.workers,
         accelerator=options.accelerator,
         device=options.device or best_device(),
@@ -82,19 +92,26 @@ def _tell_differences(found: Ablation) -> None:
         )
 
 
-def _images(sources: list[str], recipe: TrainingRecipe, cache: Path | None, out: Path) -> Images:
+def _images(options: argparse.Namespace, recipe: TrainingRecipe) -> Images:
     from dirl_lib.ablation import Images
+    from dirl_lib.commands.shared import bar
+    from dirl_lib.data.composing import ComposedScenes
+    from dirl_lib.data.frozen import freeze
     from dirl_lib.data.iharmony4 import IHarmony4
 
+    sources, workers = options.data, options.workers
     if len(sources) == 1 and Path(sources[0]).is_dir():
-        train, validation = load_data(sources, recipe, cache)
+        train, validation = load_data(sources, recipe, options.cache)
         return Images(train, validation, IHarmony4(sources[0], "test", size=recipe.size))
-    store = None if cache is None else cache / f"{recipe.size * (recipe.oversample + 1)}"
+    store = None if options.cache is None else options.cache / f"{recipe.size * (recipe.oversample + 1)}"
     train, validation = load_data(sources, recipe, store)
-    return Images(train, validation, _composites(sources, recipe.size, out / "test"))
+    if options.keep_composites is not None and isinstance(train, ComposedScenes):
+        with bar("composing", recipe.epochs * len(train)) as shown:
+            train = freeze(train, options.keep_composites, recipe.epochs, workers=workers, progress=shown.update)
+    return Images(train, validation, _composites(sources, recipe.size, options.out / "test", workers))
 
 
-def _composites(sources: list[str], size: int, out: Path) -> MaskedPhotos:
+def _composites(sources: list[str], size: int, out: Path, workers: int) -> MaskedPhotos:
     """The photographs of the split test recoloured once, the same for every variant; shrunk as training sees them."""
     from dirl_lib.commands.shared import bar
     from dirl_lib.commands.train import photos_of
@@ -104,5 +121,8 @@ def _composites(sources: list[str], size: int, out: Path) -> MaskedPhotos:
 
     photos = photos_of(sources, "test")
     with bar("composing", len(photos)) as shown:
-        synthesize(photos, out, size=COMPOSED_AT, seed=0, progress=shown.update)
+        processes = max(1, workers)
+        synthesize(
+            photos, out, size=COMPOSED_AT, seed=0, per_region=PER_REGION, workers=processes, progress=shown.update
+        )
     return IHarmony4(out, "all", size=Resize(size, antialias=True))

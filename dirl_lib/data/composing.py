@@ -123,6 +123,18 @@ class ComposedScenes(Dataset[Sample]):
         # The smallest wide crop is still as many pixels wide as it will be.
         self._resize = Resize(round(1.6 * made_at) if crop == "wide" else made_at, keep_aspect=True, antialias=True)
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
+        self.described: dict[str, object] = {
+            "photos": [photo.name for photo in self.photos],
+            "made from": "files" if self._store is None else str(self._store.resize),
+            "size": size,
+            "seed": seed,
+            "crop": crop,
+            "light": light,
+            "untouched": untouched,
+            "foreign": foreign,
+            "oversample": oversample,
+        }
+        """All that decides an item besides the pixels of the photographs."""
 
     def __len__(self) -> int:
         return len(self.photos)
