@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-COMPOSED_AT = 256
-"""Pixels of the shorter side of the composites that are made for testing."""
 PER_REGION = 2
 """Composites of one region for testing: what counts is how many photographs there are."""
 
@@ -108,21 +108,33 @@ def _images(options: argparse.Namespace, recipe: TrainingRecipe) -> Images:
     if options.keep_composites is not None and isinstance(train, ComposedScenes):
         with bar("composing", recipe.epochs * len(train)) as shown:
             train = freeze(train, options.keep_composites, recipe.epochs, workers=workers, progress=shown.update)
-    return Images(train, validation, _composites(sources, recipe.size, options.out / "test", workers))
+    return Images(train, validation, _composites(sources, recipe, options.out))
 
 
-def _composites(sources: list[str], size: int, out: Path, workers: int) -> MaskedPhotos:
-    """The photographs of the split test recoloured once, the same for every variant; shrunk as training sees them."""
+def _composites(sources: list[str], recipe: TrainingRecipe, out: Path) -> MaskedPhotos:
+    """The photographs of the split test, recoloured once in the way of the training's, the same for every variant."""
     from dirl_lib.commands.shared import bar
     from dirl_lib.commands.train import photos_of
-    from dirl_lib.data.iharmony4 import IHarmony4
-    from dirl_lib.data.synthesize import synthesize
-    from dirl_lib.data.transforms import Resize
+    from dirl_lib.data.composing import ComposedScenes
+    from dirl_lib.data.dataset import MaskedPhotos
+    from dirl_lib.data.folders import read_table
+    from dirl_lib.files import write_in_one_step
+    from dirl_lib.images import to_array, write_image, write_mask
 
-    photos = photos_of(sources, "test")
-    with bar("composing", len(photos)) as shown:
-        processes = max(1, workers)
-        synthesize(
-            photos, out, size=COMPOSED_AT, seed=0, per_region=PER_REGION, workers=processes, progress=shown.update
-        )
-    return IHarmony4(out, "all", size=Resize(size, antialias=True))
+    folder = out / f"test-{recipe.size}x{recipe.oversample}"
+    table = folder / "index.csv"
+    if not table.is_file():  # it comes last
+        scenes = ComposedScenes(photos_of(sources, "test"), recipe.size, oversample=recipe.oversample)
+        for room in ("images", "masks"):
+            (folder / room).mkdir(parents=True, exist_ok=True)
+        rows, count = [("name", "scene")], PER_REGION * len(scenes)
+        with bar("composing", count) as shown:
+            for index in range(count):
+                sample, name = scenes[index], f"{index:05}"
+                write_image(folder / "images" / f"{name}.png", to_array(sample.image))
+                write_mask(folder / "masks" / f"{name}.png", sample.mask[0].numpy() > 0)
+                rows.append((name, scenes.photos[index % len(scenes)].photo))
+                shown.update()
+        csv.writer(text := io.StringIO()).writerows(rows)
+        write_in_one_step(table, text.getvalue().encode())
+    return MaskedPhotos(read_table(table), recipe.size)
