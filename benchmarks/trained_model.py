@@ -48,7 +48,7 @@ def main() -> None:
             print(f"{name}: left out ({error})")
             continue
         with tqdm(total=len(data), desc=name, unit="image", leave=False) as bar:
-            scores = evaluate(model, data, name="dirl-small", floors=True, progress=bar.update)
+            scores = evaluate(model, data, name=Path(options.weights).stem, floors=True, progress=bar.update)
         scores.write(options.out / name, set=name, images_seen=facts.get("images_seen"), size_px=SIZE)
         print(f"{name}\n{scores.table()}\n")
 

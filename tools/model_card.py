@@ -50,24 +50,18 @@ def blocks() -> dict[str, str]:
 
 
 def curves() -> str:
-    """Markdown: both recipes on the same composites; what was not reached or not measured stays empty."""
-    at_once, second, third = (_validation(run) for run in ("at_once", "stage2", "stage3"))
+    """Markdown: each way on the same composites; what was not reached or not measured stays empty."""
     first = json.loads(RECIPES.read_text(encoding="utf-8"))["results"]["stage1"]
-    after_one = first["images_seen"]
-    after_two = after_one + max(second)
-    staged = (
-        {after_one: first["validation"]}
-        | {after_one + seen: line for seen, line in second.items()}
-        | {after_two + seen: line for seen, line in third.items()}
-    )
+    staged = {first["images_seen"]: first["validation"]} | _later_stages(first["images_seen"], "stage2", "stage3")
+    twin = _later_stages(first["images_seen"], "da-stage2", "da-stage3")
     lines = [
-        "| composites seen | at once: AP % | IoU % | in stages: AP % | IoU % |",
-        "|---:|---:|---:|---:|---:|",
+        "| composites seen | at once: AP % | IoU % | in stages: AP % | IoU % | the twin: AP % | IoU % |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for seen in STEPS:
         cells = [
             f"{100 * float(curve[seen][score]):.1f}" if seen in curve else ""
-            for curve in (at_once, staged)
+            for curve in (_validation("at_once"), staged, twin)
             for score in ("ap", "iou")
         ]
         lines.append(f"| {seen:,} | {' | '.join(cells)} |")
@@ -83,6 +77,12 @@ def other_photographs() -> str:
         cells = [f"{100 * found[key]:.1f}" for key in ("ap", "iou", "marked", "marked_untouched")]
         lines.append(f"| stage {number} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _later_stages(before: int, second: str, third: str) -> dict[int, dict[str, Any]]:
+    """Lines of two stages by what was seen in all, `before` among it."""
+    lines = {before + seen: line for seen, line in _validation(second).items()}
+    return lines | {max(lines) + seen: line for seen, line in _validation(third).items()}
 
 
 def _validation(run: str) -> dict[int, dict[str, Any]]:
