@@ -556,8 +556,8 @@ def test_one_exempt_cell_in_ten_is_allowed_and_no_more(tmp_path):
 
 def test_large_files_and_bad_names_are_refused(tmp_path):
     large = tiny()
-    cell(large, "sum").source += "x" * 600_000
-    assert any("bytes, at most 600,000" in problem for problem in problems(save(large, tmp_path)))
+    cell(large, "sum").source += "x" * 650_000
+    assert any("bytes, at most 650,000" in problem for problem in problems(save(large, tmp_path)))
     assert any(
         "not of the form NN_snake_case" in problem for problem in problems(save(tiny(), tmp_path, "42-Tiny.ipynb"))
     )

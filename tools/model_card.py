@@ -1,4 +1,4 @@
-"""Write the scores and the learning curves of dirl-small from results/ into docs/MODEL_CARD.md, between their markers.
+"""Write scores and curves of dirl-small and its twin from results/ into docs/MODEL_CARD.md, between their markers.
 
 python tools/model_card.py
 """
@@ -13,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "docs" / "MODEL_CARD.md"
 SCORES = ROOT / "results" / "dirl_small"
+TWIN = ROOT / "results" / "dirl_small_da"
 TRAINING = ROOT / "results" / "dirl_small_training"
 RECIPES = ROOT / "results" / "recipes.json"
 SETS = {
@@ -28,7 +29,7 @@ SETS = {
 }
 STEPS = (6_976, 13_952, 20_928, 27_904, 34_880, 41_856, 83_712, 125_568, 195_328, 223_232, 247_648)
 """Composites seen at the lines of the curves that are shown."""
-SYSTEMS = ("dirl-small", "centre prior", "all of it")
+SYSTEMS = ("dirl-small", "dirl-small-da", "centre prior", "all of it")
 
 
 def main() -> None:
@@ -101,15 +102,19 @@ def table() -> str:
         if not path.is_file():
             lines.append(f"| {title} | | not run | | | | |")
             continue
-        rows = {
-            row["system"]: row for row in json.loads(path.read_text(encoding="utf-8"))["table"] if row["part"] == "all"
-        }
+        rows = _rows(TWIN / folder / "summary.json") | _rows(path)
         for number, system in enumerate(SYSTEMS):
             row = rows[system]
             first = f"{title} | {row['images']}" if number == 0 else " | "
             scores = f"{_cell(row['ap'], 100, 1)} | {_cell(row['f1'], 1, 3)} | {_cell(row['iou'], 100, 1)}"
             lines.append(f"| {first} | {system} | {scores} | {100 * row['predicted_area']:.1f} |")
     return "\n".join(lines) + "\n"
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Means over all images, by system."""
+    table = json.loads(path.read_text(encoding="utf-8"))["table"]
+    return {row["system"]: row for row in table if row["part"] == "all"}
 
 
 def _cell(estimate: dict[str, Any], factor: float, digits: int) -> str:

@@ -44,7 +44,7 @@ env"""
 
 MAX_LINES = 30
 MAX_COLUMNS = 88
-MAX_BYTES = 600_000
+MAX_BYTES = 650_000
 EXEMPTING_TAGS = {"nbval-ignore-output", "nbval-skip"}
 """Tags that keep a cell from being compared."""
 KNOWN_TAGS = EXEMPTING_TAGS | {"exercise", "solution"}
