@@ -568,7 +568,8 @@ def ablation_chart(
         panels = [right]
     for place, line in enumerate(lines.values()):
         if line is None:
-            right.text(0.05, place, "not run", transform=right.get_yaxis_transform(), va="center", color="0.35")
+            middle = right.get_yaxis_transform()
+            right.text(0.5, place, "not run", transform=middle, ha="center", va="center", color="0.35")
             continue
         mean, low, high = (None if end is None else scale * end for end in getattr(line, metric))
         if low is not None and high is not None:
