@@ -234,10 +234,13 @@ def status(claim: Claim, checkout: str | Path) -> str:
         checkout: the kit's own folder.
 
     Returns:
-        "no command yet", "not run", "recorded" (a run's summary), "tested" or "shown" (on other photographs).
+        "no command yet", "not run", "recorded" (a run's summary), "tested" or "shown" (on other photographs);
+        "no checkout here" where the library is installed without its records, as on Colab.
     """
     if not claim.command:
         return "no command yet"
+    if not (Path(checkout) / "dirl_lib").is_dir():
+        return "no checkout here"
     if not (Path(checkout) / claim.record).is_file():
         return "not run"
     return {"results": "recorded", "tests": "tested"}.get(claim.record.split("/")[0], "shown")

@@ -94,10 +94,15 @@ def test_the_floor_of_all_is_the_mean_of_the_parts():
     ],
 )
 def test_the_status_of_a_claim_goes_by_files(tmp_path, claim, said):
-    for folder in ("results", "tests", "docs"):
+    for folder in ("dirl_lib", "results", "tests", "docs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "there.json").touch()
     assert status(claim, tmp_path) == said
+
+
+def test_without_a_checkout_nothing_is_called_not_run(tmp_path):
+    """On Colab a notebook's folder holds no record, whatever was run."""
+    assert status(Claim("", "", "dirl", "", "tests/test_golden.py"), tmp_path) == "no checkout here"
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.place}: {claim.what}")

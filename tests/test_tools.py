@@ -11,11 +11,12 @@ from html.parser import HTMLParser
 import check_notebooks
 import pytest
 import run_course
-from course import conventions, pages
+from course import colab, pages
 from course.conventions import problems
 from course.execution import execute
 from course.formulas import FormulaError, to_mathml
 from course.notebooks import (
+    ROOT,
     CourseError,
     cleaned,
     exercise_cells,
@@ -408,8 +409,8 @@ def test_a_notebook_that_keeps_to_the_conventions_has_no_problems(tmp_path):
 
 
 def test_the_documentation_shows_the_bootstrap_that_is_asked_for():
-    text = (conventions.ROOT / "docs/NOTEBOOKS.md").read_text(encoding="utf-8")
-    assert "\n".join(f"    {line}".rstrip() for line in conventions.BOOTSTRAP.splitlines()) in text
+    text = (ROOT / "docs/NOTEBOOKS.md").read_text(encoding="utf-8")
+    assert "\n".join(f"    {line}".rstrip() for line in colab.BOOTSTRAP.splitlines()) in text
 
 
 def _set(cell_id, **changes):

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import nbformat
-from course.conventions import BOOTSTRAP
+from course.colab import BOOTSTRAP
 from nbformat import NotebookNode
 from PIL import Image
 

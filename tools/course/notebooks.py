@@ -15,6 +15,8 @@ NOTEBOOKS = ROOT / "notebooks"
 
 FILE_NAME = re.compile(r"(\d{2})_[a-z0-9]+(_[a-z0-9]+)*\.ipynb")
 TITLE = re.compile(r"# (\d{2}) · (\S.*)")
+BADGE = re.compile(r"(?<=\n\n)\[!\[Open in Colab\]\([^)\s]*\)\]\([^)\s]*\)\n\n")
+"""The badge that opens a notebook in Colab, a paragraph below the title; `tools/badges.py` writes it."""
 COLUMNS = ["Needs", "Time", "Data", "Paper"]
 QUICK_TIME = re.compile(r"quick profile: about (\?|\d+) s")
 FENCED = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -98,7 +100,7 @@ def title_block(notebook: NotebookNode) -> TitleBlock:
     Raises:
         CourseError: if title, description or table are missing or malformed.
     """
-    source = notebook.cells[0].source if notebook.cells else ""
+    source = BADGE.sub("", notebook.cells[0].source, count=1) if notebook.cells else ""
     blocks = [block.strip() for block in source.split("\n\n") if block.strip()]
     heading = TITLE.fullmatch(blocks[0]) if blocks else None
     if heading is None:

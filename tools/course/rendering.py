@@ -16,7 +16,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from course.formulas import FormulaError, to_mathml
-from course.notebooks import picture_kind
+from course.notebooks import BADGE, picture_kind
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def render(notebook: NotebookNode) -> Body:
         if cell.cell_type == "markdown":
             renderer = CourseRenderer(anchors)
             try:
-                text = render_markdown(cell.source, renderer)
+                # Pages need no network, and a badge is a picture from there.
+                text = render_markdown(BADGE.sub("", cell.source, count=1), renderer)
             except FormulaError as error:
                 raise FormulaError(f"cell {cell.id}: {error}") from error
             body.headings += [heading for heading in renderer.headings if heading.level in (2, 3)]

@@ -1,0 +1,279 @@
+"""Badges and bootstrap cells: what is written, that it can be undone, and that it belongs together."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import badges
+import pytest
+from course.colab import BOOTSTRAP, Source, bootstrap, named_source, parse_source, with_badge
+from course.conventions import problems
+from course.notebooks import ROOT, CourseError, notebook_paths, read, title_block
+from course.rendering import render
+from tiny_notebooks import TITLE, cell, save, tiny
+
+FORK = Source("https://github.com/ada-l/find-it", "summer/2027")
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/ada-l/find-it/blob/summer/2027/notebooks/42_tiny.ipynb)"
+)
+
+
+# --- which repository ---
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "ada-l/find-it",
+        "https://github.com/ada-l/find-it",
+        "https://github.com/ada-l/find-it/",
+        "https://github.com/ada-l/find-it.git",
+        "https://token@github.com/ada-l/find-it.git",
+        "git@github.com:ada-l/find-it.git",
+        "ssh://git@github.com/ada-l/find-it.git",
+    ],
+)
+def test_a_repository_is_named_by_owner_and_name_or_by_an_address(repository):
+    assert parse_source(repository, "summer/2027") == FORK
+
+
+def test_a_name_may_hold_dots():
+    assert parse_source("a/b.c", "v1.0").address == "https://github.com/a/b.c"
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "",
+        "find-it",
+        "ada-l/",
+        "/find-it",
+        "ada-l/find-it/tree",
+        "-ada/find-it",
+        "ada--l/find-it",
+        "ada_l/find-it",
+        "ada-l/..",
+        "ada-l/find it",
+        'ada-l/find"it',
+        "ada-l/find-it\n",
+        "https://gitlab.com/ada-l/find-it",
+        "https://github.com.example.org/ada-l/find-it",
+        "/srv/git/find-it",
+    ],
+)
+def test_what_is_no_repository_on_github_is_refused_in_one_line(repository):
+    with pytest.raises(CourseError, match=r"found the repository .*, expected owner/name or its address") as refused:
+        parse_source(repository, "main")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("branch", ["", "-x", "/x", "x/", "a..b", "a//b", "a b", 'a"b', "a#b", "a.lock", "x.", "a\n"])
+def test_what_is_no_branch_is_refused(branch):
+    with pytest.raises(CourseError, match="found the branch"):
+        parse_source("ada-l/find-it", branch)
+
+
+# --- texts ---
+
+
+def test_the_bootstrap_names_its_source_in_two_lines_and_differs_in_nothing_else():
+    assert named_source(BOOTSTRAP) is None
+    assert named_source(bootstrap(FORK)) == FORK
+    changed = [
+        after
+        for before, after in zip(BOOTSTRAP.splitlines(), bootstrap(FORK).splitlines(), strict=True)
+        if before != after
+    ]
+    assert [line.partition("  #")[0] for line in changed] == [
+        'REPO = "https://github.com/ada-l/find-it"',
+        'BRANCH = "summer/2027"',
+    ]
+
+
+def test_a_badge_stands_below_the_title_once_and_goes_without_a_trace():
+    badged = with_badge(TITLE, "42_tiny.ipynb", FORK)
+    assert badged.split("\n\n")[:3] == [*TITLE.split("\n\n")[:1], BADGE, TITLE.split("\n\n")[1]]
+    assert with_badge(badged, "42_tiny.ipynb", FORK) == badged
+    other = Source("https://github.com/b/c", "main")
+    assert with_badge(badged, "42_tiny.ipynb", other) == with_badge(TITLE, "42_tiny.ipynb", other)
+    assert with_badge(badged, "42_tiny.ipynb", None) == TITLE
+
+
+def test_without_a_title_there_is_no_place_for_a_badge():
+    with pytest.raises(CourseError, match="does not begin with a title"):
+        with_badge("Text.\n\nMore.", "42_tiny.ipynb", FORK)
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The course's own notebooks and README in a folder of their own."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*", "*.toml"))
+    shutil.copy(ROOT / "README.md", tmp_path)
+    return tmp_path
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run(checkout, *arguments):
+    return badges.main([*arguments, "--root", str(checkout)])
+
+
+def test_writing_and_undoing_gives_the_same_bytes(checkout, capsys):
+    run(checkout, "--undo")
+    before = contents(checkout)
+    assert run(checkout, "ada-l/find-it", "summer/2027") == 0
+    badged = contents(checkout)
+    assert all(badged[path] != before[path] for path in before)
+    assert run(checkout, "ada-l/find-it", "summer/2027") == 0
+    assert contents(checkout) == badged
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{len(before) - 1} notebooks and README.md open https://github.com/ada-l/find-it in Colab, "
+        f"branch summer/2027; 0 files changed"
+    )
+    assert run(checkout, "b/c") == 0
+    assert run(checkout, "--undo") == 0
+    assert contents(checkout) == before
+
+
+def test_only_title_and_bootstrap_change(checkout):
+    def rest(path):
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        for each in whole["cells"][:2]:
+            each["source"] = None
+        return whole
+
+    before = {path: rest(path) for path in notebook_paths(checkout / "notebooks")}
+    run(checkout, "ada-l/find-it")
+    assert {path: rest(path) for path in before} == before
+
+
+def test_every_badge_opens_its_own_notebook_and_the_readme_opens_the_first(checkout):
+    run(checkout, "ada-l/find-it", "main")
+    paths = notebook_paths(checkout / "notebooks")
+    link = r"\(https://colab\.research\.google\.com/github/ada-l/find-it/blob/main/(notebooks/\w+\.ipynb)\)"
+    for path in paths:
+        assert re.findall(link, read(path).cells[0].source) == [f"notebooks/{path.name}"]
+        assert problems(path) == []
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    assert re.findall(link, text) == [f"notebooks/{paths[0].name}"]
+    assert text.split("\n\n")[1].startswith("[![Open in Colab](")
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("git@github.com:ada-l/find-it.git", "https://github.com/ada-l/find-it"),
+        ("https://github.com/ada-l/find-it", "https://github.com/ada-l/find-it"),
+    ],
+)
+def test_without_a_name_the_remote_is_taken(checkout, remote, expected):
+    subprocess.run(["git", "init", "-q"], cwd=checkout, check=True)
+    subprocess.run(["git", "remote", "add", "origin", remote], cwd=checkout, check=True)
+    assert run(checkout, "", "") == 0
+    assert named_source(read(notebook_paths(checkout / "notebooks")[0]).cells[1].source) == Source(expected, "main")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "git knows no remote called origin; name the repository: make badges REPO=owner/name"),
+        (("ada-l",), "found the repository 'ada-l', expected owner/name"),
+        (("ada-l/find-it", "a b"), "found the branch 'a b'"),
+    ],
+)
+def test_a_bad_name_is_one_line_and_changes_nothing(checkout, arguments, complaint, capsys):
+    subprocess.run(["git", "init", "-q"], cwd=checkout, check=True)
+    before = contents(checkout)
+    assert run(checkout, *arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"error: {complaint}")
+    assert told.err.count("\n") == 1
+    assert contents(checkout) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda of: cell(of, "bootstrap").update(id="start"), "should have the ids title and bootstrap"),
+        (lambda of: cell(of, "title").update(source="No title."), "does not begin with a title"),
+    ],
+)
+def test_one_notebook_without_a_place_stops_all(tmp_path, spoil, complaint, capsys):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "README.md").write_text("# Title\n\nText.\n", encoding="utf-8")
+    save(tiny(), tmp_path / "notebooks", "41_whole.ipynb")
+    spoilt = tiny()
+    spoil(spoilt)
+    save(spoilt, tmp_path / "notebooks", "42_tiny.ipynb")
+    before = contents(tmp_path)
+    assert run(tmp_path, "ada-l/find-it") == 2
+    assert re.search(f"error: 42_tiny.ipynb: .*{complaint}", capsys.readouterr().err)
+    assert contents(tmp_path) == before
+
+
+# --- that badge and bootstrap belong together ---
+
+
+def badged(**changes):
+    result = tiny()
+    cell(result, "title").source = with_badge(TITLE, "42_tiny.ipynb", FORK)
+    cell(result, "bootstrap").source = bootstrap(FORK)
+    for cell_id, source in changes.items():
+        cell(result, cell_id).source = source
+    return result
+
+
+def test_a_badge_is_no_breach_of_the_conventions_and_does_not_hide_the_description(tmp_path):
+    assert problems(save(badged(), tmp_path)) == []
+    assert title_block(badged()) == title_block(tiny())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": TITLE},
+        {"bootstrap": BOOTSTRAP},
+        {"title": with_badge(TITLE, "41_other.ipynb", FORK)},
+        {"bootstrap": bootstrap(Source(FORK.address, "main"))},
+    ],
+    ids=["no badge", "no repository", "another notebook", "another branch"],
+)
+def test_a_badge_that_does_not_fit_is_named(tmp_path, changes):
+    found = problems(save(badged(**changes), tmp_path))
+    assert any("the badge does not belong to the repository that the bootstrap names" in each for each in found), found
+
+
+def test_another_remote_picture_in_the_title_is_still_refused(tmp_path):
+    found = problems(save(badged(title=f"{TITLE}\n\n![a](https://a.org/a.png)"), tmp_path))
+    assert any("comes from the network" in each for each in found)
+
+
+def test_pages_need_no_network_for_a_badge():
+    assert "colab" not in render(badged()).html.split("bootstrap")[0]
+
+
+def test_the_notebooks_here_name_one_repository_or_none():
+    named = {named_source(read(path).cells[1].source) for path in notebook_paths()}
+    assert len(named) == 1
+    (source,) = named
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_badge(text, notebook_paths()[0].name, source) == text
+
+
+def test_no_account_is_written_down_as_a_place_holder():
+    """What a reader would paste unchanged, as github.com/owner/name, must stand nowhere."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    place_holder = re.compile(r"github(?:\.com)?/(?:owner|your|user|account|<)", re.IGNORECASE)
+    for name in filter(lambda each: each.endswith((".md", ".py", ".ipynb", ".toml", ".cff", ".yml")), tracked):
+        if name != "tests/test_badges.py" and (ROOT / name).is_file():
+            assert not place_holder.search((ROOT / name).read_text(encoding="utf-8")), name

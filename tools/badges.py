@@ -1,0 +1,99 @@
+"""Let the notebooks open in Colab: write into each, and into README.md, the badge and the repository it belongs to.
+
+python tools/badges.py                     # this checkout's remote "origin", branch main
+python tools/badges.py owner/name main     # a fork
+python tools/badges.py --undo              # no badge, no repository: as the course is delivered
+
+Only title and bootstrap cells are touched. `make badges REPO=owner/name BRANCH=main` does the same.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from course.colab import Source, bootstrap, parse_source, with_badge
+from course.notebooks import ROOT, CourseError, select
+
+from dirl_lib.files import write_in_one_step
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the badges; 0 if all is well, 2 if nothing was written."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repository", metavar="REPO", nargs="?", default="", help='(default: the remote "origin")')
+    parser.add_argument("branch", metavar="BRANCH", nargs="?", default="", help="(default: main)")
+    parser.add_argument("--undo", action="store_true", help="remove what this program wrote")
+    parser.add_argument("--root", type=Path, default=ROOT, metavar="DIR", help="checkout (default: this one)")
+    options = parser.parse_args(arguments)
+    try:
+        source = (
+            None if options.undo else parse_source(options.repository or origin(options.root), options.branch or "main")
+        )
+        edited = badged(options.root, source)
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    changed = {path: text for path, text in edited.items() if path.read_bytes() != text.encode()}
+    for path, text in changed.items():
+        write_in_one_step(path, text.encode())
+    what = f"open {source.address} in Colab, branch {source.branch}" if source else "name no repository"
+    print(f"{len(edited) - 1} notebooks and README.md {what}; {len(changed)} files changed")
+    return 0
+
+
+def origin(checkout: Path) -> str:
+    """The address of the remote "origin".
+
+    Raises:
+        CourseError: if there is none, or no git.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "remote", "get-url", "origin"], cwd=checkout, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CourseError(
+            "git knows no remote called origin; name the repository: make badges REPO=owner/name"
+        ) from error
+    return done.stdout.strip()
+
+
+def badged(checkout: Path, source: Source | None) -> dict[Path, str]:
+    """README.md and every notebook as they should be; nothing is written.
+
+    Args:
+        checkout: holds README.md and notebooks/.
+        source: None for no badges.
+
+    Raises:
+        CourseError: if a file has no place for a badge; the message names it.
+    """
+    paths = select([], checkout / "notebooks")
+    texts = {path: _badged_notebook(path, source) for path in paths}
+    readme = checkout / "README.md"
+    try:
+        texts[readme] = with_badge(readme.read_text(encoding="utf-8"), paths[0].name, source)
+    except CourseError as error:
+        raise CourseError(f"{readme.name}: {error}") from error
+    return texts
+
+
+def _badged_notebook(path: Path, source: Source | None) -> str:
+    # Not by nbformat, which would bring the rest of the file into its own order.
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    title, cell = notebook["cells"][:2]
+    if (title.get("id"), cell.get("id")) != ("title", "bootstrap"):
+        raise CourseError(f"{path.name}: the first two cells should have the ids title and bootstrap")
+    try:
+        text = with_badge("".join(title["source"]), path.name, source)
+    except CourseError as error:
+        raise CourseError(f"{path.name}: {error}") from error
+    title["source"] = text.splitlines(keepends=True)
+    cell["source"] = bootstrap(source).splitlines(keepends=True)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
