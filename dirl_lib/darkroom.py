@@ -12,6 +12,7 @@ Photographs are kept at 256 pixels of the longer side, as the paper's network se
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -321,11 +322,11 @@ def describe(question: Question, answer: Answer) -> str:
     return f"Edit: {question.edit}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
 
 
-def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float | None:
+def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float:
     """The smallest strength at which the mean probability in the region exceeds the threshold.
 
     Between two measured strengths the curve is taken as straight. 0.0 where the untouched region is marked already,
-    None where the whole edit does not suffice.
+    infinity where the whole edit does not suffice.
     """
     points = list(zip(curve.strengths, curve.inside, strict=True))
     if points[0][1] > threshold:
@@ -333,7 +334,7 @@ def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float | None:
     for (s0, p0), (s1, p1) in pairwise(points):
         if p1 > threshold:
             return s0 + (s1 - s0) * (threshold - p0) / (p1 - p0)
-    return None
+    return math.inf
 
 
 def _scores(mask: torch.Tensor, region: NDArray[np.bool_], threshold: float) -> Scores:

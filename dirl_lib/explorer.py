@@ -159,7 +159,7 @@ class Explorer:
         return self._worker.wait(timeout)
 
     def close(self) -> None:
-        """Stop the thread; the widgets stay on the page and do nothing any more."""
+        """Stop the thread; the widgets stay on the page and answer no more."""
         self._worker.close()
 
     # --- what there is to turn ---
@@ -324,7 +324,10 @@ class Explorer:
             drawing=self.knobs["panel"].value == "Region",
         )
         self._tell("")
-        self._worker.submit(self._question)
+        try:
+            self._worker.submit(self._question)
+        except RuntimeError as error:  # closed
+            self._tell(str(error))
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def moved(_change: Any) -> None:
@@ -551,13 +554,12 @@ def _wrapped(text: str, font: Any, width: int) -> list[str]:
 
 
 def _curve_in_words(curve: Curve, threshold: float) -> str:
-    match seen_from(curve, threshold):
-        case None:
-            return "The network does not see this edit, however strong."
-        case 0.0:
-            return "The network marks this region even untouched; what it sees is not the edit."
-        case strength:
-            return f"The network sees the edit from {strength:.0%} of its strength on."
+    strength = seen_from(curve, threshold)
+    if strength == 0:
+        return "The network marks this region even untouched; what it sees is not the edit."
+    if strength > 1:
+        return "The network does not see this edit, however strong."
+    return f"The network sees the edit from {strength:.0%} of its strength on."
 
 
 def _chart(curve: Curve, threshold: float) -> bytes:
