@@ -54,7 +54,7 @@ def check_expose(answer: Callable[[NDArray[np.float64], float], NDArray[np.float
     hints=[
         "Walk along the strengths until the probability exceeds the threshold.",
         "The crossing lies between the last point below and the first above; a straight line joins them.",
-        "s0 + (s1 - s0) * (threshold - p0) / (p1 - p0); 0.0 if the first point is above, math.inf if none is.",
+        "s0 + (s1 - s0) * (threshold - p0) / (p1 - p0); 0.0 if the first point is above, infinity if none is.",
     ],
 )
 def check_seen_from(answer: Callable[[Sequence[float], Sequence[float], float], float]) -> str:
@@ -78,7 +78,7 @@ def _crossing_advice(
 ) -> str:
     above = [strength for strength, value in zip(strengths, inside, strict=True) if value > threshold]
     if not above:
-        return "Where no strength suffices, the answer is math.inf."
+        return "Where no strength suffices, the answer is infinity."
     if right == 0:
         return "The untouched picture is above the threshold already: 0.0."
     if _agrees(found, above[0]):

@@ -121,7 +121,7 @@ WRONG = {
         (first_above, "the crossing lies before it"),
         (by_interpolation, "expected"),
         (last_crossing, "first crossing is asked for"),
-        (one_for_never, "math.inf"),
+        (one_for_never, "the answer is infinity"),
         (blind_to_the_start, "untouched picture is above"),
         (middle_of_the_step, "the curve is straight"),
     ],
