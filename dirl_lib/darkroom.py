@@ -30,6 +30,7 @@ from dirl_lib.attention import LEVELS, Look, feature_heat, look
 from dirl_lib.data.sample import list_samples, load_photo
 from dirl_lib.images import ImageFileError, check_same_size, mask_to_tensor, printable, read_image, read_mask, to_tensor
 from dirl_lib.metrics import THRESHOLD, average_precision, f1_score, iou_score
+from dirl_lib.models.dirl import SMALLEST_SIDE
 from dirl_lib.plotting import heat_picture
 from dirl_lib.prediction import Prediction, outline
 from dirl_lib.synthesis.color_transfer import recolor
@@ -385,9 +386,9 @@ def _read_bytes(read: Callable[[Path], NDArray[Any]], name: str, content: bytes)
 
 
 def _small_size(height: int, width: int) -> tuple[int, int]:
-    """Width and height, as Pillow wants them, of the shrunk copy; never enlarged."""
+    """Width and height, as Pillow wants them, of the shrunk copy; a side is enlarged only if no network would take it."""
     scale = min(1.0, SIDE / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return max(SMALLEST_SIDE, round(width * scale)), max(SMALLEST_SIDE, round(height * scale))
 
 
 def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
