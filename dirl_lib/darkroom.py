@@ -386,7 +386,7 @@ def _read_bytes(read: Callable[[Path], NDArray[Any]], name: str, content: bytes)
 
 
 def _small_size(height: int, width: int) -> tuple[int, int]:
-    """Width and height, as Pillow wants them, of the shrunk copy; a side is enlarged only if no network would take it."""
+    """Width and height, as Pillow wants them, of the shrunk copy; only a side too short for a network is enlarged."""
     scale = min(1.0, SIDE / max(height, width))
     return max(SMALLEST_SIDE, round(width * scale)), max(SMALLEST_SIDE, round(height * scale))
 
