@@ -4,7 +4,7 @@ python benchmarks/explorer.py
 python benchmarks/explorer.py --json results/explorer.json
 
 The photograph is the sample's cat at 256 x 170, the network the one in the box. Each move sets the exposure, or in the
-second row the threshold, and waits until the overlay on the page is another; the next move follows at once. In the
+second row the threshold, and waits for all pictures and the words, which are written last; the next move follows at once. In the
 third row the moves come while the curve of the last one is being drawn, which has to give way. What the browser adds,
 some ten milliseconds for decoding, is not in these figures.
 """
@@ -32,12 +32,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     explorer = Explorer()
-    explorer.wait()
+    explorer.wait(600)
     exposures = np.linspace(0.5, 2.5, MOVES)
     results = {
         "exposure": measure(explorer, "exposure", exposures),
         "threshold": measure(explorer, "threshold", np.linspace(0.1, 0.9, MOVES)),
-        "exposure, curve under way": measure(explorer, "exposure", exposures[::-1], rest=0.2),
+        "exposure, curve under way": measure(explorer, "exposure", exposures[::-1] - 0.01, rest=0.2),
     }
     explorer.close()
     show(results)

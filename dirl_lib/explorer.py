@@ -16,6 +16,7 @@ import html
 import io
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,11 +216,11 @@ class Explorer:
         for name in ("threshold", "opacity", "network"):
             self.knobs[name].observe(lambda _: self._ask(), names="value")
         actions: dict[str, Callable[[Any], None]] = {
-            "photo": lambda change: change["new"] and self._take(lambda: sample_photo(change["new"]), "photo"),
+            "photo": self._take_sample,
             "own": self._take_upload,
             "own_mask": self._take_mask,
             "folder": self._list_folder,
-            "file": lambda change: change["new"] and self._take(lambda: photo_from_file(change["new"]), "file"),
+            "file": self._take_file,
             "panel": lambda _: self._show_panel(),
         }
         for name, action in actions.items():
@@ -393,9 +394,17 @@ class Explorer:
                 self.knobs[name].value = None  # so that it can be chosen again
             self._offer_regions()
 
+    def _take_sample(self, change: Any) -> None:
+        if change["new"] is not None:
+            self._take(partial(sample_photo, change["new"]), "photo")
+
+    def _take_file(self, change: Any) -> None:
+        if change["new"] is not None:
+            self._take(partial(photo_from_file, change["new"]), "file")
+
     def _take_upload(self, change: Any) -> None:
         for name, content in uploaded(change["new"]):
-            self._take(lambda name=name, content=content: photo_from_bytes(name, content))
+            self._take(partial(photo_from_bytes, name, content))
         _emptied(self.knobs["own"])
 
     def _take_mask(self, change: Any) -> None:

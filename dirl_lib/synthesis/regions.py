@@ -118,8 +118,8 @@ def grow(image: NDArray[np.uint8], cursor: Place, tolerance: float) -> NDArray[n
     Raises:
         ValueError: a place outside the picture or a tolerance below 0.
     """
+    from scipy.ndimage import label
     from skimage.color import rgb2lab
-    from skimage.measure import label
 
     if not all(0 <= part <= 100 for part in cursor) or not tolerance >= 0:
         raise ValueError(f"found cursor {cursor} and tolerance {tolerance:g}, expected 0 to 100 per cent and 0 or more")
@@ -129,5 +129,5 @@ def grow(image: NDArray[np.uint8], cursor: Place, tolerance: float) -> NDArray[n
     around = lab[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3).mean(axis=0)
     similar = np.linalg.norm(lab - around, axis=2) <= tolerance
     similar[y, x] = True
-    pieces = label(similar, connectivity=2)
+    pieces, _ = label(similar, structure=np.ones((3, 3)))
     return np.asarray(pieces == pieces[y, x])
