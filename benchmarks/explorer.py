@@ -4,9 +4,9 @@ python benchmarks/explorer.py
 python benchmarks/explorer.py --json results/explorer.json
 
 The photograph is the sample's cat at 256 x 170, the network the one in the box. Each move sets the exposure, or in the
-second row the threshold, and waits for all pictures and the words, which are written last; the next move follows at once. In the
-third row the moves come while the curve of the last one is being drawn, which has to give way. What the browser adds,
-some ten milliseconds for decoding, is not in these figures.
+second row the threshold, and waits for all pictures and the words, which are written last; the next move follows at
+once. In the third row the moves come while the curve of the last one is being drawn, which has to give way. What the
+browser adds, some ten milliseconds for decoding, is not in these figures.
 """
 
 from __future__ import annotations
