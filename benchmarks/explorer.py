@@ -28,7 +28,7 @@ MOVES = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures with their provenance")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1, as in the notebooks)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     explorer = Explorer()
