@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dirl_lib.ablation import Line
     from dirl_lib.attention import AttentionRow, Drift, Look
+    from dirl_lib.darkroom import Curve
 
 __all__ = [
     "BLUE",
@@ -33,6 +34,7 @@ __all__ = [
     "over_masks",
     "overlay_mask",
     "show_images",
+    "strength_chart",
     "to_picture",
 ]
 
@@ -424,6 +426,31 @@ def heat_picture(
         deep = minimum_filter(inside, 5, mode="nearest")
         picture = np.where((inside & ~deep)[..., None], np.uint8(255), picture)
     return picture
+
+
+def strength_chart(curve: Curve, *, threshold: float) -> Figure:
+    """How the network's answer grows with an edit: mean probability in the region and in the rest, and IoU.
+
+    Drawn without pyplot, whose current figure is shared by all threads: the explorer draws in one of its own.
+
+    Args:
+        curve: from `darkroom.Darkroom.curve`.
+        threshold: above which a pixel is marked, a dashed line.
+    """
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(3.2, 1.76), layout="constrained")
+    axes = fig.add_subplot()
+    percent = [100 * strength for strength in curve.strengths]
+    axes.plot(percent, curve.inside, "o-", color=ORANGE, markersize=4, label="probability, region")
+    axes.plot(percent, curve.outside, "s-", color=BLUE, markersize=3.5, label="probability, rest")
+    axes.plot(percent, curve.iou, "^:", color="0.25", markersize=4, label="IoU")
+    axes.axhline(threshold, color="0.5", linestyle="--", linewidth=1)
+    axes.set_xlabel("strength of the edit, %", fontsize=9)
+    axes.set(xlim=(-2, 102), ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
+    axes.tick_params(labelsize=9)
+    fig.legend(loc="outside upper center", ncols=3, fontsize=7.5, handlelength=1.6, columnspacing=0.8, frameon=False)
+    return fig
 
 
 def _fill(axes: Axes, panel: ArrayLike, shape: Sequence[int], cmap: str | None, high: float) -> None:

@@ -30,7 +30,7 @@ from dirl_lib.models.working_size import AtWorkingSize, working_shape
 from dirl_lib.types import Localization
 from dirl_lib.weights import IN_THE_BOX, load_model
 
-__all__ = ["LONGEST_SIDE", "ORANGE", "Photograph", "Prediction", "on_device", "predict", "predict_with"]
+__all__ = ["LONGEST_SIDE", "ORANGE", "Photograph", "Prediction", "on_device", "outline", "predict", "predict_with"]
 
 Photograph = str | Path | Image.Image | NDArray[np.uint8] | torch.Tensor
 """What `predict` takes; see there."""
@@ -61,21 +61,30 @@ class Prediction(NamedTuple):
             raise ValueError(f"found the threshold {threshold:g}, expected a probability in [0, 1]")
         return np.asarray(self.probability > threshold)
 
-    def overlay(self, threshold: float = THRESHOLD) -> NDArray[np.uint8]:
-        """Uint8 (H, W, 3): the photograph with the mask on it, a 40 % fill in orange and its outline.
+    def overlay(self, threshold: float = THRESHOLD, *, opacity: float = 0.4) -> NDArray[np.uint8]:
+        """Uint8 (H, W, 3): the photograph with the mask on it, a fill in orange and its outline.
 
         The outline has a dark seam, so that it is seen on a sunset too, and grows with the photograph.
+
+        Args:
+            threshold: as `mask`.
+            opacity: of the fill, in [0, 1]; 0 leaves the outline alone.
+
+        Raises:
+            ValueError: `threshold` or `opacity` outside [0, 1].
         """
+        if not 0 <= opacity <= 1:
+            raise ValueError(f"found the opacity {opacity:g}, expected a number in [0, 1]")
         inside = self.mask(threshold)
         width = max(2, round(max(inside.shape) / 300))
         picture = self.image.copy()
         # A table of the 256 values, as floats of a whole photograph would take half a gigabyte.
-        filled = np.rint(0.6 * np.arange(256)[:, None] + 0.4 * np.array(ORANGE)).astype(np.uint8)
+        filled = np.rint((1 - opacity) * np.arange(256)[:, None] + opacity * np.array(ORANGE)).astype(np.uint8)
         for channel in range(3):
             values = picture[..., channel]
             values[inside] = filled[values[inside], channel]
-        picture[_outline(inside, 2 * width)] = 0
-        picture[_outline(inside, width)] = ORANGE
+        picture[outline(inside, 2 * width)] = 0
+        picture[outline(inside, width)] = ORANGE
         return picture
 
     def heat_map(self) -> NDArray[np.uint8]:
@@ -190,7 +199,7 @@ def _as_array(image: Photograph) -> NDArray[np.uint8]:
     return image
 
 
-def _outline(inside: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+def outline(inside: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     """Bool (H, W): the pixels at most `width` / 2 away from the mask's edge; along the picture's edge there is none."""
     from scipy.ndimage import maximum_filter, minimum_filter
 

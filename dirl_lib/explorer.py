@@ -1,0 +1,660 @@
+"""The mask explorer of notebook 12: choose a photograph and a region, recolour it, and watch mask and attention answer.
+
+    Explorer()                                       # as the last line of a cell
+    explorer = Explorer(photo="flower")
+    explorer.knobs["exposure"].value = 1.5           # by program, as by hand
+    explorer.wait()
+    explorer.answer.scores, explorer.words.value
+
+Only what ipywidgets 7.7 and 8 have in common is used, so it works in JupyterLab, Notebook, VS Code and Colab without an
+extension. Every knob is reached by Tab and turned by the arrow keys. Pictures have fixed places: nothing jumps.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from dirl_lib.darkroom import (
+    OUTSIDE,
+    Answer,
+    Curve,
+    Darkroom,
+    Photo,
+    Question,
+    describe,
+    mask_from_bytes,
+    photo_from_bytes,
+    photo_from_file,
+    pictures,
+    reference_names,
+    sample_photo,
+    seen_from,
+)
+from dirl_lib.data.folders import IMAGE_ENDINGS
+from dirl_lib.data.sample import list_samples
+from dirl_lib.images import printable, write_image, write_mask
+from dirl_lib.latest import LatestOnly
+from dirl_lib.metrics import THRESHOLD
+from dirl_lib.synthesis.color_transfer import METHODS
+from dirl_lib.synthesis.editing import RANGES, Edit
+from dirl_lib.synthesis.regions import KINDS, Region
+from dirl_lib.weights import IN_THE_BOX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Explorer", "contact_sheet", "uploaded"]
+
+MAIN = 240
+"""Pixels of the frame of each of the three large pictures on the page."""
+SMALL = 102
+"""Pixels of the frame of each map."""
+LEFT = 330
+"""Width of the column with the knobs."""
+MOST_FILES = 500
+"""Of a folder so many pictures are offered; a longer list is slow in a browser."""
+
+SCREENS = {
+    "picture": "picture",
+    "mask": "how sure: blue 0, yellow 1",
+    "overlay": "orange: found; blue: the region",
+    "A_1": "A<sub>1</sub>",
+    "A_2": "A<sub>2</sub>",
+    "A_3": "A<sub>3</sub>",
+    "A_4": "A<sub>4</sub>",
+    "A_5": "A<sub>5</sub>",
+    "b_5": "b<sub>5</sub>",
+    "a_5": "a<sub>5</sub>",
+}
+"""What each picture is called on the page."""
+
+EDITING = (*RANGES, "method", "reference")
+PLACING = ("kind", "given", "across", "down", "corners", "x", "y", "tolerance")
+"""The knobs that undo takes back."""
+
+OF_KIND = {
+    "given": ("given",),
+    "rectangle": ("across", "down"),
+    "polygon": ("x", "y", "corners"),
+    "grow": ("x", "y", "tolerance"),
+}
+"""The knobs that belong to a kind of region; the others are hidden."""
+
+PANELS = ("Photo", "Region", "Recolour", "Save")
+
+
+class Explorer:
+    """Knobs on the left, the network's answer on the right; displayed as it is.
+
+    Args:
+        photo: of the sample data, the one to begin with.
+        networks: names of models of the kit, or weight files; None offers every model of the kit.
+        folder: where "Save" writes; made when it is first needed.
+
+    Raises:
+        ValueError: no such photograph, or no network at all.
+    """
+
+    knobs: dict[str, Any]
+    """Everything that has a value, by name: "photo", "kind", "exposure", "threshold", ..."""
+    buttons: dict[str, Any]
+    """"add", "remove", "undo", "reset", "save"."""
+    screens: dict[str, Any]
+    """The pictures as PNG, by the names of `darkroom.pictures`, and "curve"."""
+    words: Any
+    """The answer as a sentence (`darkroom.describe`)."""
+    curve_words: Any
+    """From which strength on the network sees the edit."""
+    note: Any
+    """The last error or the last thing saved, one line."""
+    view: Any
+    """All of it, to be displayed."""
+    answer: Answer | None
+    """The newest answer; None before the first, and after a question that had none."""
+
+    def __init__(
+        self,
+        *,
+        photo: str = "chelsea",
+        networks: Sequence[str] | None = None,
+        folder: str | Path = "explorer",
+    ) -> None:
+        names = list(networks if networks is not None else sorted(IN_THE_BOX, key=len))
+        if not names:
+            raise ValueError("found no network, expected at least one: a model of the kit, or a weight file")
+        self._photo = sample_photo(photo)
+        self._darkroom = Darkroom()
+        self._quiet = False
+        self._history: list[dict[str, Any]] = []
+        self._last_moved = ""
+        self._question: Question | None = None
+        self.answer = None
+        self._make_knobs(names, str(folder))
+        self._make_screens()
+        self._offer_regions()
+        self._show_kind()
+        self._present = self._positions()
+        self._listen()
+        self.view = self._layout()
+        self._worker = LatestOnly(self._show, self._fail, finish=self._show_curve)
+        self._ask()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.view)  # type: ignore[no-untyped-call]
+
+    def wait(self, timeout: float = 60.0) -> bool:
+        """Wait until the pictures and the curve have followed the knobs; for programs. False if it took too long."""
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Stop the thread; the widgets stay on the page and answer no more."""
+        self._worker.close()
+
+    # --- what there is to turn ---
+
+    def _make_knobs(self, networks: list[str], folder: str) -> None:
+        photos = list(dict.fromkeys(record.photo for record in list_samples()))
+        one = RANGES | {"threshold": (0.0, 1.0), "opacity": (0.0, 1.0), "x": (0.0, 100.0), "y": (0.0, 100.0)}
+        start = {name: getattr(Edit(), name) for name in RANGES} | {
+            "threshold": THRESHOLD,
+            "opacity": 0.4,
+            "x": 50.0,
+            "y": 50.0,
+        }
+        self.knobs = {name: _slider(name, start[name], *limits) for name, limits in one.items()}
+        self.knobs |= {
+            "photo": _dropdown("sample", photos, self._photo.name),
+            "own": widgets.FileUpload(accept="image/*", description="Photo from disk", layout=_box(width="150px")),
+            "own_mask": widgets.FileUpload(accept="image/*", description="Its mask", layout=_box(width="150px")),
+            "folder": _text("folder", "", "a folder of pictures"),
+            "file": _dropdown("file", [], None),
+            "kind": _dropdown("region", list(KINDS), "given"),
+            "given": _dropdown("mask", [], None),
+            "across": _range("left, right"),
+            "down": _range("top, bottom"),
+            "corners": _text("corners", "", "20,30 60,30 40,80"),
+            "tolerance": _slider("tolerance", Region().tolerance, 0.0, 60.0),
+            "method": _dropdown("transfer", [("none", ""), *((name, name) for name in METHODS)], ""),
+            "reference": _dropdown("colours of", reference_names(), OUTSIDE),
+            "network": _dropdown("network", [(Path(name).stem, name) for name in networks], networks[0]),
+            "out": _text("to folder", folder, "explorer"),
+            "panel": widgets.ToggleButtons(options=PANELS, value="Recolour", style={"button_width": "76px"}),
+        }
+        self.buttons = {
+            "add": _button("Add corner", "the cursor becomes a corner"),
+            "remove": _button("Remove corner", "the last corner goes"),
+            "undo": _button("Undo", "take the last move back"),
+            "reset": _button("Reset", "no edit, the first region"),
+            "save": _button("Save", "figure, picture, region and mask as PNG"),
+        }
+        self.words, self.note, self.curve_words = (widgets.HTML(layout=_box(width="100%")) for _ in range(3))
+
+    def _make_screens(self) -> None:
+        blank = _png(np.full((8, 8, 3), 255, np.uint8))
+        self.screens = {
+            name: widgets.Image(value=blank, format="png", layout=_frame(MAIN if number < 3 else SMALL))
+            for number, name in enumerate(SCREENS)
+        }
+        self.screens["curve"] = widgets.Image(value=blank, format="png", layout=_box(width="320px", height="176px"))
+
+    def _listen(self) -> None:
+        for name in (*EDITING, *PLACING):
+            self.knobs[name].observe(self._moved(name), names="value")
+        for name in ("threshold", "opacity", "network"):
+            self.knobs[name].observe(lambda _: self._ask(), names="value")
+        actions: dict[str, Callable[[Any], None]] = {
+            "photo": self._take_sample,
+            "own": self._take_upload,
+            "own_mask": self._take_mask,
+            "folder": self._list_folder,
+            "file": self._take_file,
+            "panel": lambda _: self._show_panel(),
+        }
+        for name, action in actions.items():
+            self.knobs[name].observe(action, names="value")
+        clicks = {
+            "add": self._add_corner,
+            "remove": self._remove_corner,
+            "undo": self._undo,
+            "reset": self._reset,
+            "save": self._save,
+        }
+        for name, click in clicks.items():
+            self.buttons[name].on_click(lambda _, click=click: click())
+
+    def _layout(self) -> Any:
+        knobs, buttons = self.knobs, self.buttons
+        corner_buttons = widgets.HBox([buttons["add"], buttons["remove"]])
+        self._corner_buttons = corner_buttons
+        self._panels = {
+            "Photo": [
+                knobs["photo"],
+                widgets.HBox([knobs["own"], knobs["own_mask"]]),
+                knobs["folder"],
+                knobs["file"],
+                _hint(
+                    "A file of more than 10 MB: name its folder instead. A mask is white on black, of the same size."
+                ),
+            ],
+            "Region": [*(knobs[name] for name in PLACING if name != "corners"), knobs["corners"], corner_buttons],
+            "Recolour": [knobs[name] for name in (*list(RANGES)[:-1], "method", "reference", "amount")],
+            "Save": [knobs["out"], buttons["save"], _hint("Four PNG files with a new number; nothing is overwritten.")],
+        }
+        self._panel = widgets.VBox(layout=_box(height="270px", width=f"{LEFT}px"))
+        self._show_kind()
+        self._show_panel()
+        controls = widgets.VBox(
+            [
+                knobs["panel"],
+                self._panel,
+                widgets.HBox([buttons["undo"], buttons["reset"]]),
+                self.screens["curve"],
+                self.curve_words,
+            ],
+            layout=_box(width=f"{LEFT + 10}px"),
+        )
+        titled = {
+            name: widgets.VBox([_hint(title), self.screens[name]], layout=_box(margin="0 4px 0 0"))
+            for name, title in SCREENS.items()
+        }
+        large, small = list(titled.values())[:3], list(titled.values())[3:]
+        self.words.layout.height = "62px"
+        self.note.layout.height = "44px"
+        self.curve_words.layout.height = "40px"
+        answer = widgets.VBox(
+            [
+                widgets.HBox(large),
+                widgets.HBox(
+                    [knobs["threshold"], knobs["opacity"], knobs["network"]], layout=_box(flex_flow="row wrap")
+                ),
+                widgets.HBox(small),
+                self.words,
+                self.note,
+            ],
+            layout=_box(width=f"{3 * (MAIN + 8)}px"),
+        )
+        return widgets.HBox([controls, answer], layout=_box(flex_flow="row wrap"))
+
+    def _show_panel(self) -> None:
+        self._panel.children = self._panels[self.knobs["panel"].value]
+        if self._question is not None:
+            self._ask()  # the region is drawn while it is chosen
+
+    def _show_kind(self) -> None:
+        wanted = OF_KIND[self.knobs["kind"].value]
+        for name in PLACING[1:]:
+            self.knobs[name].layout.display = "" if name in wanted else "none"
+        if hasattr(self, "_corner_buttons"):
+            self._corner_buttons.layout.display = "" if "corners" in wanted else "none"
+
+    # --- from knobs to a question ---
+
+    def _ask(self) -> None:
+        value = {name: self.knobs[name].value for name in (*EDITING, *PLACING, "threshold", "opacity", "network")}
+        edit = Edit(method=value["method"], **{name: value[name] for name in RANGES})
+        region = Region(
+            value["kind"],
+            name=value["given"] or "",
+            across=value["across"],
+            down=value["down"],
+            corners=value["corners"],
+            cursor=(value["x"], value["y"]),
+            tolerance=value["tolerance"],
+        )
+        self._question = Question(
+            self._photo,
+            region,
+            edit,
+            reference=value["reference"],
+            network=value["network"],
+            threshold=value["threshold"],
+            opacity=value["opacity"],
+            drawing=self.knobs["panel"].value == "Region",
+        )
+        self._tell("")
+        try:
+            self._worker.submit(self._question)
+        except RuntimeError as error:  # closed
+            self._tell(str(error))
+
+    def _moved(self, name: str) -> Callable[[Any], None]:
+        def moved(_change: Any) -> None:
+            if name == "kind":
+                self._show_kind()
+            if self._quiet:
+                return
+            # A drag sends a hundred values; it is one move, and one undo takes it back.
+            if name != self._last_moved:
+                self._history.append(self._present)
+                self._last_moved = name
+            self._present = self._positions()
+            self._ask()
+
+        return moved
+
+    def _positions(self) -> dict[str, Any]:
+        return {name: self.knobs[name].value for name in (*EDITING, *PLACING)}
+
+    @contextmanager
+    def _one_move(self) -> Iterator[None]:
+        """Several knobs turned at once, by program: one question at the end."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+            self._last_moved = ""
+            self._present = self._positions()
+            self._ask()
+
+    def _undo(self) -> None:
+        if not self._history:
+            self._tell("Nothing to undo.")
+            return
+        with self._one_move():
+            for name, value in self._history.pop().items():
+                self.knobs[name].value = value
+
+    def _reset(self) -> None:
+        self._history.append(self._present)
+        with self._one_move():
+            for name in RANGES:
+                self.knobs[name].value = getattr(Edit(), name)
+            self.knobs["method"].value = ""
+            self._choose_first_region()
+
+    # --- photographs and regions ---
+
+    def _take(self, get: Callable[[], Photo], source: str = "own") -> None:
+        """Another photograph; one that cannot be used leaves everything as it is and says why."""
+        if self._quiet:
+            return
+        try:
+            photo = get()
+        except (OSError, ValueError) as error:
+            self._tell(f"Not opened: {error}")
+            return
+        self._photo = photo
+        self._history.clear()
+        with self._one_move():
+            for name in {"photo", "file"} - {source}:
+                self.knobs[name].value = None  # so that it can be chosen again
+            self._offer_regions()
+
+    def _take_sample(self, change: Any) -> None:
+        if change["new"] is not None:
+            self._take(partial(sample_photo, change["new"]), "photo")
+
+    def _take_file(self, change: Any) -> None:
+        if change["new"] is not None:
+            self._take(partial(photo_from_file, change["new"]), "file")
+
+    def _take_upload(self, change: Any) -> None:
+        for name, content in uploaded(change["new"]):
+            self._take(partial(photo_from_bytes, name, content))
+        _emptied(self.knobs["own"])
+
+    def _take_mask(self, change: Any) -> None:
+        for name, content in uploaded(change["new"]):
+            try:
+                self._photo = mask_from_bytes(name, content, self._photo)
+            except (OSError, ValueError) as error:
+                self._tell(f"Not opened: {error}")
+                continue
+            self._history.clear()
+            with self._one_move():
+                self.knobs["given"].options = list(self._photo.masks)
+                self.knobs["given"].value, self.knobs["kind"].value = "mask file", "given"
+        _emptied(self.knobs["own_mask"])
+
+    def _list_folder(self, change: Any) -> None:
+        folder = Path(change["new"]).expanduser()
+        try:
+            files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+        except (OSError, ValueError):
+            files = []
+        if not files:
+            self._tell(
+                f"{printable(folder, 200)}: found no pictures there, expected a folder with some; check the name"
+            )
+            return
+        options = [(printable(path.name, 60), str(path)) for path in files[:MOST_FILES]]
+        self.knobs["file"].options = options
+        self.knobs["file"].value = options[0][1]  # which opens it
+        if len(files) > MOST_FILES:
+            self._tell(f"The first {MOST_FILES} of {len(files)} pictures are offered.")
+
+    def _offer_regions(self) -> None:
+        self.knobs["given"].options = list(self._photo.masks)
+        self._choose_first_region()
+
+    def _choose_first_region(self) -> None:
+        masks = list(self._photo.masks)
+        self.knobs["given"].value = masks[0] if masks else None
+        self.knobs["kind"].value = "given" if masks else "rectangle"
+
+    def _add_corner(self) -> None:
+        self._change_corners(
+            [*self.knobs["corners"].value.split(), f"{self.knobs['x'].value:g},{self.knobs['y'].value:g}"]
+        )
+
+    def _remove_corner(self) -> None:
+        self._change_corners(self.knobs["corners"].value.split()[:-1])
+
+    def _change_corners(self, corners: list[str]) -> None:
+        self._last_moved = ""  # each click is a move of its own
+        self.knobs["corners"].value = " ".join(corners)
+
+    # --- from a question to pictures; these four run in the worker's thread ---
+
+    def _show(self, question: Question) -> None:
+        self.answer = answer = self._darkroom.answer(question)
+        for name, picture in pictures(question, answer).items():
+            self.screens[name].value = _png(picture)
+        self.words.value = html.escape(describe(question, answer))
+
+    def _show_curve(self, question: Question) -> None:
+        curve = self._darkroom.curve(question, stop=lambda: self._worker.waiting)
+        if curve is not None:
+            self.screens["curve"].value = _chart(curve, question.threshold)
+            self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold))
+        elif not self._worker.waiting:
+            self.screens["curve"].value = _png(np.full((8, 8, 3), 255, np.uint8))
+            self.curve_words.value = "Recolour the region: a curve will show how strong the edit must be."
+
+    def _fail(self, error: Exception) -> None:
+        self.answer = None
+        self._tell(f"No answer: {error}")
+
+    def _tell(self, line: str) -> None:
+        self.note.value = html.escape(printable(line, 400))
+
+    # --- files ---
+
+    def _save(self) -> None:
+        if not self.wait() or self.answer is None or self._question is None:
+            self._tell("Nothing saved: there is no answer to save.")
+            return
+        folder = Path(self.knobs["out"].value).expanduser()
+        question, answer = self._question, self.answer
+        shown = pictures(question, answer)
+        titles = {"picture": "picture", "mask": "how sure", "overlay": "overlay"} | {
+            name: name for name in shown if "_" in name
+        }
+        sheet = contact_sheet([(title, shown[name]) for name, title in titles.items()], describe(question, answer))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            start = _free_start(folder)
+            write_image(folder / f"{start}_figure.png", sheet)
+            write_image(folder / f"{start}_picture.png", answer.composite)
+            write_mask(folder / f"{start}_region.png", answer.region)
+            write_mask(folder / f"{start}_found.png", answer.look.mask.numpy() > question.threshold)
+        except (OSError, ValueError) as error:
+            self._tell(f"Not saved: {error}")
+            return
+        self._tell(f"Saved as {start}_figure.png, _picture, _region and _found in {folder}")
+
+
+def uploaded(value: Any) -> list[tuple[str, bytes]]:
+    """Names and contents of a `FileUpload`'s value: a dict in ipywidgets 7, a tuple in 8."""
+    files = (
+        [(name, each) for name, each in value.items()] if isinstance(value, dict) else [(f["name"], f) for f in value]
+    )
+    return [(name, bytes(each["content"])) for name, each in files]
+
+
+def contact_sheet(tiles: Sequence[tuple[str, NDArray[np.uint8]]], text: str, *, columns: int = 5) -> NDArray[np.uint8]:
+    """Titled pictures in a grid with a text below, uint8 (H, W, 3).
+
+    Args:
+        tiles: title and picture, uint8 (h, w, 3), each at most 256 pixels a side; smaller ones are enlarged.
+        text: wrapped to the width.
+        columns: tiles in a row.
+
+    Raises:
+        ValueError: no tiles.
+    """
+    if not tiles:
+        raise ValueError("found no tiles, expected at least one titled picture")
+    side, head = 256, 24
+    rows = -(-len(tiles) // columns)
+    scales = [side / max(picture.shape[:2]) for _, picture in tiles]
+    sizes = [
+        (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+        for (_, picture), scale in zip(tiles, scales, strict=True)
+    ]
+    step = head + max(tall for _, tall in sizes) + 8
+    font = ImageFont.load_default(size=15)
+    width = columns * (side + 8)
+    lines = _wrapped(text, font, width - 16)
+    sheet = Image.new("RGB", (width, rows * step + 20 * len(lines) + 16), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, ((title, picture), size) in enumerate(zip(tiles, sizes, strict=True)):
+        left, top = number % columns * (side + 8) + 4, number // columns * step
+        pen.text((left, top + 3), title, fill="black", font=font)
+        sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST), (left, top + head))
+    for number, line in enumerate(lines):
+        pen.text((8, rows * step + 8 + 20 * number), line, fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _curve_in_words(curve: Curve, threshold: float) -> str:
+    strength = seen_from(curve, threshold)
+    if strength == 0:
+        return "The network marks this region even untouched; what it sees is not the edit."
+    if strength > 1:
+        return "The network does not see this edit, however strong."
+    return f"The network sees the edit from {strength:.0%} of its strength on."
+
+
+def _chart(curve: Curve, threshold: float) -> bytes:
+    from dirl_lib.plotting import strength_chart
+
+    drawn = io.BytesIO()
+    strength_chart(curve, threshold=threshold).savefig(drawn, format="png", dpi=100)
+    return drawn.getvalue()
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(picture).save(encoded, format="png", compress_level=1)  # a third of the time of the default
+    return encoded.getvalue()
+
+
+def _free_start(folder: Path) -> str:
+    """The beginning of file names that is not taken yet: explorer-001, explorer-002, ..."""
+    taken = {path.name.partition("_")[0] for path in folder.glob("explorer-*_*.png")}
+    number = 1
+    while f"explorer-{number:03d}" in taken:
+        number += 1
+    return f"explorer-{number:03d}"
+
+
+def _emptied(upload: Any) -> None:
+    """Forget the file, so that it can be chosen again; its value is read-only in ipywidgets 7."""
+    upload.set_trait("value", type(upload.value)())
+
+
+def _box(**settings: str) -> Any:
+    return widgets.Layout(**settings)
+
+
+def _frame(side: int) -> Any:
+    return _box(width=f"{side}px", height=f"{side}px", object_fit="contain", object_position="left top")
+
+
+def _hint(text: str) -> Any:
+    return widgets.HTML(text, layout=_box(margin="0"))
+
+
+def _button(text: str, hint: str) -> Any:
+    return widgets.Button(description=text, tooltip=hint, layout=_box(width="150px"))
+
+
+STYLE = {"description_width": "84px"}
+WIDTH = f"{LEFT - 12}px"
+
+
+def _slider(name: str, value: float, low: float, high: float) -> Any:
+    step = 1.0 if high > 10 else 0.05
+    width = "235px" if name in ("threshold", "opacity") else WIDTH
+    style = {"description_width": "66px"} if name in ("threshold", "opacity") else STYLE
+    return widgets.FloatSlider(
+        value,
+        min=low,
+        max=high,
+        step=step,
+        description=name,
+        style=style,
+        layout=_box(width=width),
+        readout_format=".3g",
+    )
+
+
+def _range(name: str) -> Any:
+    return widgets.FloatRangeSlider(
+        value=(25.0, 75.0),
+        min=0.0,
+        max=100.0,
+        step=1.0,
+        description=name,
+        style=STYLE,
+        layout=_box(width=WIDTH),
+        readout_format=".0f",
+    )
+
+
+def _dropdown(name: str, options: list[Any], value: Any) -> Any:
+    width = "240px" if name == "network" else WIDTH
+    style = {"description_width": "66px"} if name == "network" else STYLE
+    return widgets.Dropdown(options=options, value=value, description=name, style=style, layout=_box(width=width))
+
+
+def _text(name: str, value: str, example: str) -> Any:
+    return widgets.Text(
+        value, description=name, placeholder=example, continuous_update=False, style=STYLE, layout=_box(width=WIDTH)
+    )

@@ -1,0 +1,399 @@
+"""The explorer without a browser: knobs are turned and buttons clicked by program, pictures and words are read."""
+
+import datetime
+import io
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dirl_lib import darkroom as darkroom_module
+from dirl_lib.darkroom import (
+    STRENGTHS,
+    Curve,
+    Darkroom,
+    Photo,
+    Question,
+    describe,
+    mask_from_bytes,
+    photo_from_bytes,
+    pictures,
+    sample_photo,
+    seen_from,
+)
+from dirl_lib.explorer import Explorer, contact_sheet, uploaded
+from dirl_lib.images import ImageFileError, read_image, read_mask, to_tensor, write_image
+from dirl_lib.metrics import score_images
+from dirl_lib.plotting import strength_chart
+from dirl_lib.synthesis.editing import Edit, recolour
+from dirl_lib.synthesis.regions import Region
+from dirl_lib.weights import load_model
+
+
+@pytest.fixture(scope="module")
+def cat():
+    return sample_photo("chelsea")
+
+
+@pytest.fixture(scope="module")
+def cold(cat):
+    question = Question(cat, Region(name="face"), Edit(temperature=-1.5))
+    return question, Darkroom().answer(question)
+
+
+@pytest.fixture(scope="module")
+def opened():
+    explorer = Explorer()
+    assert explorer.wait()
+    yield explorer
+    explorer.close()
+
+
+@pytest.fixture
+def explorer(opened):
+    """The one explorer of this module, as it was when it opened."""
+    opened.knobs["photo"].value = None
+    turn(opened, photo="chelsea", panel="Recolour", network="dirl-small", threshold=0.5, opacity=0.4)
+    opened.buttons["reset"].click()
+    assert opened.wait()
+    opened._history.clear()
+    return opened
+
+
+def turn(explorer, **values):
+    for name, value in values.items():
+        explorer.knobs[name].value = value
+    assert explorer.wait()
+    return explorer.answer
+
+
+def shown(explorer, name):
+    return np.asarray(Image.open(io.BytesIO(explorer.screens[name].value)))
+
+
+def encoded(array, kind="png"):
+    Image.fromarray(array).save(buffer := io.BytesIO(), kind)
+    return buffer.getvalue()
+
+
+def drop(upload, name, content):
+    """What the page does when a file is chosen, in ipywidgets 7 and 8."""
+    if widgets.__version__.startswith("7"):
+        upload.set_trait("value", {name: {"metadata": {"name": name}, "content": content}})
+    else:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        file = {"name": name, "type": "image/png", "size": len(content), "last_modified": now}
+        upload.value = ({**file, "content": memoryview(content)},)
+
+
+# --- what is computed ---
+
+
+def test_the_answer_is_the_networks_to_the_composite(cat, cold):
+    question, answer = cold
+    np.testing.assert_array_equal(answer.composite, recolour(cat.image, cat.masks["face"], question.edit))
+    with torch.no_grad():
+        mask = load_model("dirl-small")(to_tensor(answer.composite)).mask
+    torch.testing.assert_close(answer.look.mask, mask[0, 0], rtol=1e-4, atol=1e-5)
+    scores = score_images(mask, torch.from_numpy(cat.masks["face"])[None, None].float())
+    assert answer.scores == pytest.approx((scores.ap.item(), scores.f1.item(), scores.iou.item()), abs=1e-3)
+    assert answer.marked == pytest.approx(scores.area.item(), abs=1e-3)
+
+
+def test_nothing_changed_is_nothing_to_find(cat):
+    question = Question(cat, Region(name="face"))
+    answer = Darkroom().answer(question)
+    assert answer.scores is None
+    np.testing.assert_array_equal(answer.composite, cat.image)
+    assert "false alarm" in describe(question, answer)
+    assert Darkroom().curve(question) is None
+
+
+def test_a_threshold_asks_no_network(cat, monkeypatch):
+    calls = []
+    monkeypatch.setattr(darkroom_module, "look", lambda *of: calls.append(of) or [look(*of)])
+    look = lambda model, images: darkroom_module.Look(model(images).mask[0, 0].detach(), (), (), ())  # noqa: E731
+    darkroom, question = Darkroom(), Question(cat, Region(name="face"), Edit(tint=1.0))
+    low, high = (darkroom.answer(question._replace(threshold=value)).marked for value in (0.01, 0.99))
+    assert low > high
+    assert len(calls) == 1
+    darkroom.answer(question._replace(edit=Edit(tint=1.5)))
+    assert len(calls) == 2
+
+
+def test_the_curve_ends_at_the_answer_and_begins_at_the_untouched(cold):
+    question, answer = cold
+    curve = Darkroom().curve(question)
+    face = answer.region
+    untouched = Darkroom().answer(question._replace(edit=Edit()))
+    assert curve.strengths == STRENGTHS
+    assert curve.inside[0] == pytest.approx(untouched.look.mask.numpy()[face].mean(), abs=1e-5)
+    assert curve.inside[-1] == pytest.approx(answer.look.mask.numpy()[face].mean(), abs=1e-5)
+    assert curve.outside[-1] == pytest.approx(answer.look.mask.numpy()[~face].mean(), abs=1e-5)
+    assert curve.iou[-1] == pytest.approx(answer.scores.iou)
+
+
+def test_a_curve_gives_way(cold):
+    asked = []
+    assert Darkroom().curve(cold[0], stop=lambda: asked.append(1) or len(asked) > 2) is None
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("inside", "threshold", "expected"),
+    [
+        ((0.1, 0.4, 0.6), 0.5, 0.75),
+        ((0.6, 0.1, 0.9), 0.5, 0.0),
+        ((0.1, 0.2, 0.3), 0.5, float("inf")),
+        ((0.0, 0.8, 0.2), 0.4, 0.25),
+    ],
+)
+def test_seen_from_is_the_first_crossing(inside, threshold, expected):
+    curve = Curve((0.0, 0.5, 1.0), inside, inside, inside)
+    assert seen_from(curve, threshold) == pytest.approx(expected)
+
+
+def test_the_pictures_of_an_answer(cold):
+    question, answer = cold
+    found = pictures(question, answer)
+    assert list(found) == ["picture", "mask", "overlay", "A_1", "A_2", "A_3", "A_4", "A_5", "b_5", "a_5"]
+    assert found["picture"] is answer.composite
+    bare = pictures(question._replace(opacity=0.0), answer)["overlay"]
+    marked = answer.look.mask.numpy() > 0.5
+    changed = (found["overlay"] != bare).any(axis=2)
+    assert changed[marked].mean() > 0.7  # all but the outlines, which are drawn either way
+    assert not changed[~marked].any()
+    drawn = pictures(question._replace(drawing=True), answer)["picture"]
+    assert (drawn != answer.composite).any()
+
+
+def test_a_polygon_that_is_being_drawn_is_an_empty_region(cat):
+    question = Question(cat, Region("polygon", corners="10,10 20,20"), Edit(exposure=1.0))
+    answer = Darkroom().answer(question)
+    assert not answer.region.any()
+    assert describe(question, answer).startswith("No region yet")
+
+
+def test_a_reference_from_the_sample_and_from_the_rest_of_the_photograph(cat):
+    darkroom = Darkroom()
+    question = Question(cat, Region(name="face"), Edit(method="reinhard"))
+    mean = {
+        reference: darkroom.answer(question._replace(reference=reference)).composite[cat.masks["face"]].mean(axis=0)
+        for reference in ("outside", "coffee/cup")
+    }
+    rest = cat.image[~cat.masks["face"]].mean(axis=0)
+    assert np.abs(mean["outside"] - rest).max() < np.abs(mean["coffee/cup"] - rest).max()
+    with pytest.raises(ValueError, match="found the reference 'coffee/tea', expected one of: outside, "):
+        darkroom.answer(question._replace(reference="coffee/tea"))
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1000, 500), (3, 900), (700, 1)])
+def test_photographs_of_any_shape_are_shrunk_and_answered(shape):
+    photo = photo_from_bytes("mine.png", encoded(np.full((*shape, 3), 100, np.uint8)))
+    assert max(photo.image.shape) <= 256
+    assert photo.full_size == shape
+    answer = Darkroom().answer(Question(photo, Region("rectangle", (0, 100), (0, 100)), Edit(exposure=1.0)))
+    assert answer.look.mask.shape == photo.image.shape[:2]
+    assert all(each.ndim == 3 for each in pictures(Question(photo, Region()), answer).values())
+
+
+@pytest.mark.parametrize("name", ["web page.jpg", "a\nb" * 200])
+def test_a_dropped_file_that_is_no_picture_is_one_short_line_with_its_name(name):
+    with pytest.raises(ImageFileError) as caught:
+        photo_from_bytes(name, b"<html>not found</html>")
+    line = str(caught.value)
+    assert "found text beginning with '<html>not" in line
+    assert line.startswith(("web page.jpg:", "a\\nba\\nb"))
+    assert "\n" not in line
+    assert len(line) < 300
+
+
+def test_a_dropped_mask_must_fit_the_file():
+    photo = photo_from_bytes("p.png", encoded(np.full((400, 600, 3), 90, np.uint8)))
+    mask = np.zeros((400, 600), np.uint8)
+    mask[:200] = 255
+    found = mask_from_bytes("m.png", encoded(mask), photo).masks["mask file"]
+    assert found.shape == photo.image.shape[:2] == (171, 256)
+    assert found.mean() == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(ImageFileError, match=r"m\.png: found a mask of 200x600 .*, expected 400x600 as in p\.png"):
+        mask_from_bytes("m.png", encoded(mask[:200]), photo)
+    with pytest.raises(ImageFileError, match=r"m\.png: found a mask without a marked pixel"):
+        mask_from_bytes("m.png", encoded(0 * mask), photo)
+
+
+# --- the widgets ---
+
+
+def test_a_slider_moves_every_picture_and_the_words(explorer):
+    before = {name: screen.value for name, screen in explorer.screens.items()}
+    assert "Nothing is changed yet" in explorer.words.value
+    answer = turn(explorer, temperature=-1.5)
+    assert all(screen.value != before[name] for name, screen in explorer.screens.items())
+    np.testing.assert_array_equal(shown(explorer, "picture"), answer.composite)
+    assert f"IoU {answer.scores.iou:.2f}" in explorer.words.value
+    assert "from " in explorer.curve_words.value
+
+
+@pytest.mark.parametrize("name", ["exposure", "temperature", "tint", "saturation", "contrast"])
+def test_each_slider_reaches_its_edit(explorer, name):
+    answer = turn(explorer, **{name: 0.5})
+    face = sample_photo("chelsea").masks["face"]
+    np.testing.assert_array_equal(answer.composite, recolour(sample_photo("chelsea").image, face, Edit(**{name: 0.5})))
+
+
+def test_undo_takes_a_whole_drag_back_and_reset_can_be_undone(explorer):
+    start = explorer.screens["picture"].value
+    for value in (0.1, 0.2, 0.3):
+        explorer.knobs["exposure"].value = value
+    turn(explorer, tint=1.0)
+    explorer.buttons["undo"].click()
+    assert (explorer.knobs["exposure"].value, explorer.knobs["tint"].value) == (0.3, 0.0)
+    explorer.buttons["reset"].click()
+    assert explorer.knobs["exposure"].value == 0.0
+    explorer.buttons["undo"].click()
+    assert explorer.knobs["exposure"].value == 0.3
+    explorer.buttons["undo"].click()
+    assert explorer.wait()
+    assert explorer.screens["picture"].value == start
+    explorer.buttons["undo"].click()
+    assert explorer.note.value == "Nothing to undo."
+
+
+def test_every_kind_of_region_can_be_chosen(explorer):
+    turn(explorer, panel="Region", exposure=1.0, kind="rectangle", across=(0.0, 50.0), down=(0.0, 100.0))
+    assert explorer.answer.region.mean() == pytest.approx(0.5, abs=0.01)
+    turn(explorer, kind="polygon")
+    for x, y in ((0.0, 0.0), (100.0, 0.0), (0.0, 100.0)):
+        turn(explorer, x=x, y=y)
+        explorer.buttons["add"].click()
+    assert explorer.knobs["corners"].value == "0,0 100,0 0,100"
+    assert explorer.wait()
+    assert explorer.answer.region.mean() == pytest.approx(0.5, abs=0.01)
+    explorer.buttons["remove"].click()
+    assert explorer.wait()
+    assert not explorer.answer.region.any()
+    small = turn(explorer, kind="grow", tolerance=5.0).region.sum()
+    assert turn(explorer, tolerance=30.0).region.sum() > small
+    assert explorer.knobs["across"].layout.display == "none"
+    assert not explorer.knobs["tolerance"].layout.display
+
+
+def test_a_region_that_is_none_is_a_line_and_the_next_one_is_answered(explorer):
+    assert turn(explorer, kind="rectangle", across=(50.0, 50.0)) is None
+    assert explorer.note.value.startswith("No answer: found an outline that covers no pixel")
+    assert turn(explorer, across=(20.0, 50.0)) is not None
+    assert explorer.note.value == ""
+
+
+def test_another_network_gives_another_answer(explorer):
+    first = turn(explorer, temperature=-1.0)
+    second = turn(explorer, network="dirl-small-da")
+    assert (first.look.mask != second.look.mask).any()
+    assert explorer.words.value.count("dirl-small-da") == 1
+
+
+def test_files_of_ones_own_and_their_errors(explorer, tmp_path):
+    before = explorer.screens["picture"].value
+    drop(explorer.knobs["own"], "page<b>.jpg", b"<html>no</html>")
+    assert explorer.note.value.startswith("Not opened: page&lt;b&gt;.jpg: found text beginning with")
+    assert explorer.screens["picture"].value == before
+    picture = np.random.default_rng(0).integers(0, 255, (90, 300, 3)).astype(np.uint8)
+    drop(explorer.knobs["own"], "mine.png", encoded(picture))
+    assert explorer.wait()
+    assert explorer.knobs["photo"].value is None
+    assert explorer.knobs["kind"].value == "rectangle"
+    assert shown(explorer, "picture").shape == (77, 256, 3)
+    assert not explorer.knobs["own"].value
+    drop(explorer.knobs["own_mask"], "mask.png", encoded(np.eye(90, 300, dtype=np.uint8)))
+    drop(explorer.knobs["own_mask"], "mask.png", encoded(np.full((90, 300), 255, np.uint8)))
+    assert explorer.wait()
+    assert explorer.answer.region.all()
+    write_image(tmp_path / "b.png", picture)
+    write_image(tmp_path / "a.png", picture[:, :90])
+    (tmp_path / "c.jpg").write_bytes(b"")
+    explorer.knobs["folder"].value = str(tmp_path / "none")
+    assert "found no pictures there" in explorer.note.value
+    explorer.knobs["folder"].value = str(tmp_path)
+    assert explorer.wait()
+    assert shown(explorer, "picture").shape == (90, 90, 3)
+    explorer.knobs["file"].value = str(tmp_path / "c.jpg")
+    assert "the file is empty" in explorer.note.value
+
+
+def test_saving_never_overwrites_and_says_where(explorer, tmp_path):
+    turn(explorer, temperature=-1.5, out=str(tmp_path / "new"))
+    explorer.buttons["save"].click()
+    explorer.buttons["save"].click()
+    ends = ("figure", "found", "picture", "region")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == [f"explorer-00{n}_{end}.png" for n in (1, 2) for end in ends]
+    assert explorer.note.value.startswith("Saved as explorer-002_figure.png")
+    saved = tmp_path / "new/explorer-001"
+    np.testing.assert_array_equal(read_image(f"{saved}_picture.png"), explorer.answer.composite)
+    np.testing.assert_array_equal(read_mask(f"{saved}_region.png"), explorer.answer.region)
+    np.testing.assert_array_equal(read_mask(f"{saved}_found.png"), explorer.answer.look.mask.numpy() > 0.5)
+    (tmp_path / "file").touch()
+    explorer.knobs["out"].value = str(tmp_path / "file")
+    explorer.buttons["save"].click()
+    assert explorer.note.value.startswith("Not saved: ")
+
+
+def test_an_error_of_the_network_becomes_a_line(explorer, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr(darkroom_module, "look", fails)
+    assert turn(explorer, exposure=2.0) is None
+    assert explorer.note.value == "No answer: out of\\nmemory"
+
+
+def test_every_knob_is_described_and_every_screen_has_a_fixed_frame(explorer):
+    for name, knob in explorer.knobs.items():
+        assert knob.description or name == "panel", name
+    for screen in explorer.screens.values():
+        assert screen.layout.width.endswith("px")
+        assert screen.layout.height.endswith("px")
+
+
+def test_a_closed_explorer_says_so():
+    explorer = Explorer(photo="coffee", networks=["dirl-small"])
+    explorer.close()
+    explorer.knobs["exposure"].value = 1.0
+    assert explorer.note.value.startswith("found a closed explorer")
+
+
+def test_what_cannot_be_opened_is_refused():
+    with pytest.raises(ValueError, match="found no network, expected at least one"):
+        Explorer(networks=[])
+    with pytest.raises(ValueError, match="found no photo 'dog', expected one of: astronaut"):
+        Explorer(photo="dog")
+
+
+def test_uploads_are_read_in_the_way_of_both_versions():
+    old = {"a.png": {"metadata": {"name": "a.png"}, "content": b"12"}}
+    new = ({"name": "a.png", "content": memoryview(b"12")},)
+    assert uploaded(old) == uploaded(new) == [("a.png", b"12")]
+    assert uploaded({}) == uploaded(()) == []
+
+
+def test_a_contact_sheet_holds_each_tile():
+    red, blue = (np.full((40, 80, 3), colour, np.uint8) for colour in ([255, 0, 0], [0, 0, 255]))
+    sheet = contact_sheet([("red", red), ("blue", blue)], "two " * 100, columns=2)
+    for colour in ([255, 0, 0], [0, 0, 255]):
+        assert (sheet == colour).all(axis=2).sum() == 256 * 128
+    with pytest.raises(ValueError, match="found no tiles"):
+        contact_sheet([], "")
+
+
+def test_the_strength_chart_shows_the_three_lines_and_the_threshold():
+    curve = Curve((0.0, 1.0), (0.1, 0.9), (0.0, 0.2), (0.0, 0.7))
+    (axes,) = strength_chart(curve, threshold=0.3).axes
+    drawn = [list(line.get_ydata()) for line in axes.lines]
+    assert drawn == [[0.1, 0.9], [0.0, 0.2], [0.0, 0.7], [0.3, 0.3]]
+
+
+def test_two_photographs_are_the_same_only_if_they_are_one():
+    image = np.zeros((4, 4, 3), np.uint8)
+    assert Photo("a", image, (4, 4)) != Photo("a", image, (4, 4))
