@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", metavar="CLASS", type=Path, help="the folder with the notebooks of the class")
     parser.add_argument("--run", action="store_true", help="run the students' code on this account")
     parser.add_argument("--out", type=Path, default=Path("grades"), metavar="DIR", help="(default: %(default)s)")
-    limit_help = "longest time for one notebook (default: %(default)g)"
+    limit_help = "longest time for one cell (default: %(default)g)"
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=limit_help)
     options = parser.parse_args(arguments)
     try:

@@ -32,8 +32,8 @@ CHECK = re.compile(r"""\bcheck\(\s*["'](\d{2}\.\d+)["']""")
 FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
 """`lovelace_04_mda.ipynb`, as an upload without folders names it."""
 
-LIMIT_S = 300.0
-"""Several times what the slowest notebook takes on two cores."""
+LIMIT_S = 120.0
+"""Some ten times what the slowest cell of the quick profile takes on two cores."""
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "OMP_NUM_THREADS")
 """The variables that a student's notebook gets to see, besides those set in `_environment`."""
@@ -112,11 +112,11 @@ def grade(
     """Run every notebook, in a Python of its own, and collect what its checks say. **This runs the students' code.**
 
     The cells run in order up to the last check, in the quick profile; a cell that stops with an error is passed over.
-    The cell in which the time is up, or Python ends, is left out, and the notebook runs once more without it.
+    A cell that takes too long, or that ends Python, is left out, and the notebook runs once more without it.
 
     Args:
         notebooks: from `hand_ins`.
-        limit_s: the longest that one notebook may run, in seconds.
+        limit_s: the longest that one cell may take, in seconds.
         on_notebook: called after each notebook with it and the seconds that it took.
 
     Returns:
@@ -213,27 +213,23 @@ def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> 
         job, report, complaint = (Path(folder, name) for name in ("job.json", "report.jsonl", "complaint.txt"))
         job.write_text(json.dumps(cells), encoding="utf-8")
         report.touch()
-        end = ""
         with complaint.open("w", encoding="utf-8") as stderr:  # a pipe could be held open by what a student started
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report)],
-                    cwd=work,
-                    env=environment,
-                    timeout=limit_s,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                end = f"TimeoutError: the notebook ran for more than {limit_s:g} s"
-            else:
-                if done.returncode != 0:
-                    end = f"SystemExit: it ended Python (exit code {done.returncode})"
+            done = subprocess.run(
+                [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report), str(limit_s)],
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                check=False,
+            )
+        last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         # A line that was being written when Python ended has no end.
         lines = [json.loads(line) for line in report.read_text(encoding="utf-8").split("\n")[:-1]]
-        if end and not lines:
-            last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise RuntimeError(f"no notebook can be run here: {(last_words or [end])[-1]}")
-    return lines, end
+    if done.returncode == 0:
+        return lines, ""
+    if not lines:
+        raise RuntimeError(f"no notebook can be run here: {last_words[-1] if last_words else 'Python ended'}")
+    if any(line.startswith("Timeout (") for line in last_words):
+        return lines, f"TimeoutError: it took more than {limit_s:g} s"
+    return lines, f"SystemExit: it ended Python (exit code {done.returncode})"
