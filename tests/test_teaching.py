@@ -329,3 +329,44 @@ def test_unpacked_the_course_starts_without_network(packed, tmp_path, monkeypatc
     places = "".join(output.text for output in run.notebook.cells[-1].outputs).strip()
     assert places == f"{folder / 'dirl_lib' / '__init__.py'}|{folder / 'data' / 'sample'}"
     assert {path: path.stat().st_mtime_ns for path in (folder / "data").rglob("*")} == built
+
+
+# --- the plan ---
+
+PLAN = (ROOT / "docs" / "TEACHING.md").read_text(encoding="utf-8")
+
+
+def prose(path):
+    return "\n".join(each.source for each in read(path).cells if each.cell_type == "markdown")
+
+
+def test_the_sections_and_exercises_of_the_plan_exist():
+    headings = {path.name[:2]: set(re.findall(r"^## (\d+)\. ", prose(path), re.MULTILINE)) for path in PATHS}
+    sections = re.findall(r"(\d\d) §(\d+)", PLAN)
+    assert len(sections) > 60
+    assert not [f"{number} §{section}" for number, section in sections if section not in headings[number]]
+    exercises_named = set(re.findall(r"\b(\d\d\.\d)\b", PLAN))
+    assert exercises_named <= {each.number for path in PATHS for each in exercise_cells(read(path))}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_the_minutes_of_the_plan_are_those_of_the_notebooks(path):
+    text = prose(path)
+    reading = re.search(r"reading: (\d+) min", text)[1]
+    exercises_take = sum(int(minutes) for minutes in re.findall(r"Exercise \d\d\.\d: .*\((\d+) minutes", text))
+    (row,) = re.findall(rf"^\| {path.name[:2]} [^|]*\| (\d+) \| (\d+) \|", PLAN, re.MULTILINE)
+    assert row == (reading, str(exercises_take))
+
+
+def test_the_first_plan_has_no_gap():
+    times = re.findall(r"^\| (\d+) to (\d+) \|", PLAN, re.MULTILINE)
+    assert times[0][0] == "0"
+    assert times[-1][1] == "90"
+    assert [end for _, end in times[:-1]] == [start for start, _ in times[1:]]
+
+
+def test_the_slips_of_the_plan_are_among_those_the_checks_know():
+    named = re.findall(r"^\| ((?:\d\d\.\d(?:, )?)+) \|", PLAN, re.MULTILINE)
+    assert len(named) > 15
+    known = {path.stem[2:] for path in (ROOT / "tests" / "wrong_answers").glob("nb*.py")}
+    assert {number[:2] for cell_text in named for number in cell_text.split(", ")} <= known
