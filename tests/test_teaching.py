@@ -26,7 +26,7 @@ RIGHT = "def iou_from_f1(f1):\n    return f1 / (2 - f1)"
 STUB = "def iou_from_f1(f1):\n    return None"
 HALF = "def iou_from_f1(f1):\n    return f1 / 2"
 CHECK = 'from dirl_lib.exercises import check\n\ncheck("07.1", iou_from_f1)'
-SECOND = 'check("07.2", lambda mask: 0.4 * mask)'
+SECOND = 'check("13.1", lambda mean, of_seen, images, seen: (mean * images - of_seen * seen) / (images - seen))'
 
 
 def hand_in(folder, *sources, name="07_metrics.ipynb"):
@@ -67,7 +67,7 @@ def test_a_class_gets_the_verdicts_of_the_checks(tmp_path):
     verdicts = graded(tmp_path)
     assert {key: verdict for key, (verdict, _) in verdicts.items()} == {
         ("ada", "07.1"): "passed",
-        ("ada", "07.2"): "passed",
+        ("ada", "13.1"): "passed",
         ("bob", "07.1"): "not tried",
         ("cyd", "07.1"): "passed",
         ("dan", "07.1"): "failed",
@@ -85,7 +85,7 @@ def test_a_class_gets_the_verdicts_of_the_checks(tmp_path):
         (["1 / 0\n" + RIGHT, CHECK, SECOND], "stopped with ZeroDivisionError: division by zero"),
         (["while True:\n    pass", CHECK, SECOND], "stopped with TimeoutError: it took more than 20 s"),
         (["def iou_from_f1(f1):\n    while True: pass", CHECK, SECOND], "TimeoutError: it took more than 20 s"),
-        (["if False:\n    " + SECOND.replace("07.2", "07.1"), SECOND], "The check was never called"),
+        (["if False:\n    " + SECOND.replace("13.1", "07.1"), SECOND], "The check was never called"),
     ],
     ids=["syntax", "exit code", "exit", "error", "endless cell", "endless answer", "never called"],
 )
@@ -94,7 +94,7 @@ def test_what_goes_wrong_in_one_exercise_leaves_the_others_alone(tmp_path, cells
     verdicts = graded(tmp_path, limit_s=20)
     assert verdicts["ada", "07.1"][0] == "failed"
     assert re.search(message, verdicts["ada", "07.1"][1])
-    assert verdicts["ada", "07.2"][0] == "passed"
+    assert verdicts["ada", "13.1"][0] == "passed"
 
 
 @pytest.mark.notebook
@@ -126,20 +126,20 @@ def test_the_command_runs_nothing_until_it_is_told_to(tmp_path, capsys):
     assert exercises([str(tmp_path / "class")]) == 0
     printed = capsys.readouterr().out
     assert "Nothing was run; --run runs their code" in printed
-    assert re.search(r"bob +07_metrics.ipynb +07.1, 07.2\n", printed)
+    assert re.search(r"bob +07_metrics.ipynb +07.1, 13.1\n", printed)
     assert not marker.exists()
     assert not out.exists()
 
     assert exercises([str(tmp_path / "class"), "--run", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert marker.exists()
-    assert "     07.1  07.2\nada     +      \nbob     x     +\ncyd            \npassed     1     1\n" in re.sub(
+    assert "     07.1  13.1\nada     +      \nbob     x     +\ncyd            \npassed     1     1\n" in re.sub(
         r"^(ada|bob|cyd|) {3}", r"\1", printed, flags=re.MULTILINE
     )
     assert "07.1: 1 failed, 1 of them with: the IoU for F1 = 0.667 is 0.333333" in printed
     table = list(csv.reader(io.StringIO((out / "table.csv").read_text(encoding="utf-8"))))
     assert table == [
-        ["student", "07.1", "07.2"],
+        ["student", "07.1", "13.1"],
         ["ada", "passed", ""],
         ["bob", "failed", "passed"],
         ["cyd", "", ""],
@@ -151,7 +151,7 @@ def test_the_command_runs_nothing_until_it_is_told_to(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("prepare", "complaint"),
     [
-        (lambda folder: None, r"class is no folder; expected a folder a student"),
+        (lambda _: None, r"class is no folder; expected a folder a student"),
         (lambda folder: folder.mkdir(), r"class holds no notebook; expected a folder a student"),
         (
             lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text("<html>")),
@@ -286,7 +286,9 @@ def test_the_same_files_give_the_same_bytes_in_any_order():
     files = {"b.txt": b"b" * 1000, "a.sh": b"#!/bin/sh\n", "c/d.txt": b""}
     once = bundle.packed(files)
     assert bundle.packed(dict(reversed(files.items()))) == once
-    assert zipfile.ZipFile(io.BytesIO(once)).namelist() == [f"dirl-course/{name}" for name in ("a.sh", "b.txt", "c/d.txt")]
+    assert zipfile.ZipFile(io.BytesIO(once)).namelist() == [
+        f"dirl-course/{name}" for name in ("a.sh", "b.txt", "c/d.txt")
+    ]
 
 
 def test_without_git_the_bundle_is_refused_in_one_line(tmp_path, monkeypatch, capsys):

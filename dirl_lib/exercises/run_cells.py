@@ -15,6 +15,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy  # noqa: F401 - what every check needs, loaded before a student's clock runs
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
