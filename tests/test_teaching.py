@@ -83,15 +83,15 @@ def test_a_class_gets_the_verdicts_of_the_checks(tmp_path):
         (["import os\nos._exit(3)", CHECK, SECOND], r"stopped with SystemExit: it ended Python \(exit code 3\)"),
         (["raise SystemExit", CHECK, SECOND], r"stopped with SystemExit"),
         (["1 / 0\n" + RIGHT, CHECK, SECOND], "stopped with ZeroDivisionError: division by zero"),
-        (["while True:\n    pass", CHECK, SECOND], "stopped with TimeoutError: it took more than 20 s"),
-        (["def iou_from_f1(f1):\n    while True: pass", CHECK, SECOND], "TimeoutError: it took more than 20 s"),
+        (["while True:\n    pass", CHECK, SECOND], "stopped with TimeoutError: it took more than 10 s"),
+        (["def iou_from_f1(f1):\n    while True: pass", CHECK, SECOND], "TimeoutError: it took more than 10 s"),
         (["if False:\n    " + SECOND.replace("13.1", "07.1"), SECOND], "The check was never called"),
     ],
     ids=["syntax", "exit code", "exit", "error", "endless cell", "endless answer", "never called"],
 )
 def test_what_goes_wrong_in_one_exercise_leaves_the_others_alone(tmp_path, cells, message):
     hand_in(tmp_path / "ada", *cells)
-    verdicts = graded(tmp_path, limit_s=20)
+    verdicts = graded(tmp_path, limit_s=10)
     assert verdicts["ada", "07.1"][0] == "failed"
     assert re.search(message, verdicts["ada", "07.1"][1])
     assert verdicts["ada", "13.1"][0] == "passed"
@@ -133,9 +133,9 @@ def test_the_command_runs_nothing_until_it_is_told_to(tmp_path, capsys):
     assert exercises([str(tmp_path / "class"), "--run", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert marker.exists()
-    assert "     07.1  13.1\nada     +      \nbob     x     +\ncyd            \npassed     1     1\n" in re.sub(
-        r"^(ada|bob|cyd|) {3}", r"\1", printed, flags=re.MULTILINE
-    )
+    lines = [line.split() for line in printed.splitlines()]
+    start = lines.index(["07.1", "13.1"])
+    assert lines[start + 1 : start + 5] == [["ada", "+"], ["bob", "x", "+"], ["cyd"], ["passed", "1", "1"]]
     assert "07.1: 1 failed, 1 of them with: the IoU for F1 = 0.667 is 0.333333" in printed
     table = list(csv.reader(io.StringIO((out / "table.csv").read_text(encoding="utf-8"))))
     assert table == [

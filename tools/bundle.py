@@ -16,9 +16,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 from course import pages
-from course.notebooks import NOTEBOOKS, QUICK_TIME, ROOT, CourseError, notebook_paths, read, title_block
+from course.notebooks import NOTEBOOKS, QUICK_TIME, ROOT, CourseError, notebook_paths, read, title_block, written
 from nbformat import NotebookNode
 from student import for_students, without_solutions
 
@@ -87,9 +86,9 @@ def files(*, student: bool) -> dict[str, bytes]:
         if path.is_file()
     }
     if student:
-        for path, notebook in notebooks.items():
-            text = nbformat.writes(for_students(notebook))
-            result[f"{NOTEBOOKS.name}/{path.name}"] = f"{text}\n".encode()
+        result |= {
+            f"{NOTEBOOKS.name}/{path.name}": written(for_students(notebook)) for path, notebook in notebooks.items()
+        }
         notebooks = {path: without_solutions(notebook) for path, notebook in notebooks.items()}
     result |= {f"pages/{name}": text.encode() for name, text in _pages(notebooks)}
     result["START.txt"] = START.format(commit=_git("describe", "--always", "--dirty", "--abbrev=12").strip()).encode()

@@ -13,7 +13,6 @@ import copy
 import sys
 from pathlib import Path
 
-import nbformat
 from course.notebooks import ROOT, CourseError, cleaned, exercise_cells, read, select, write
 from nbformat import NotebookNode
 
@@ -63,7 +62,7 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
     for exercise in exercise_cells(notebook):
         cell = result.cells[exercise.solution]
         cell.source = LEFT_OUT.format(number=exercise.number)
-        cell.metadata = nbformat.from_dict({})
+        cell.metadata.clear()
     return result
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy  # noqa: F401 - what every check needs, loaded before a student's clock runs
 from IPython.core.interactiveshell import InteractiveShell
@@ -38,7 +39,7 @@ def main() -> None:
 
     # What a notebook imports is then this one; it stands ready, too, in case the cell with the import is left out.
     dirl_lib.exercises.check = check
-    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    shell: Any = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
     shell.push({"check": check, "hint": hint})
     for number, source in cells.items():
         begun.append(number)
