@@ -317,9 +317,9 @@ print(dirl_lib.__file__, dirl_lib.data.sample.sample_root(), sep="|")
 
 
 @pytest.mark.notebook
-def test_unpacked_the_course_starts_without_network(packed, tmp_path, monkeypatch):
+def test_unpacked_the_course_starts_without_network(tmp_path, monkeypatch):
     """Notebook 00 trains a network, runs the one in the box and reads the sample data."""
-    packed[0].extractall(tmp_path)
+    zipfile.ZipFile(io.BytesIO(bundle.packed(bundle.files(student=True)))).extractall(tmp_path)
     folder = tmp_path / "dirl-course"
     built = {path: path.stat().st_mtime_ns for path in (folder / "data").rglob("*")}
     monkeypatch.setenv("PYTHONPATH", str(folder))
