@@ -173,6 +173,13 @@ def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint
     assert printed.out == ""
 
 
+@pytest.mark.parametrize("limit", ["0", "-5", "nan"])
+def test_a_limit_that_is_none_is_refused(tmp_path, capsys, limit):
+    with pytest.raises(SystemExit):
+        exercises([str(tmp_path), "--run", "--limit", limit])
+    assert f"found --limit {limit}, expected seconds above 0" in capsys.readouterr().err
+
+
 @pytest.mark.notebook
 def test_a_kit_that_does_not_start_is_said_at_once(tmp_path, monkeypatch):
     hand_in(tmp_path / "ada", RIGHT, CHECK)

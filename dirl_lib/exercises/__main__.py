@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limit_help = "longest time for one cell (default: %(default)g)"
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=limit_help)
     options = parser.parse_args(arguments)
+    if not options.limit > 0:
+        parser.error(f"found --limit {options.limit:g}, expected seconds above 0")
     try:
         notebooks = hand_ins(options.folder)
         if options.run:
