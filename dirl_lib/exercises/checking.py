@@ -85,7 +85,28 @@ def check(number: str, answer: object) -> None:
     Raises:
         ValueError: if there is no such exercise.
     """
-    print(f"Exercise {number}: {_verdict(find(number), answer)}")
+    print(f"Exercise {number}: {verdict(number, answer)}")
+
+
+def verdict(number: str, answer: object) -> str:
+    """What `check` prints after the number; it begins with "correct. ", "not yet. " or "not attempted yet. ".
+
+    Raises:
+        ValueError: if there is no such exercise.
+    """
+    found = find(number)
+    try:
+        if _is_blank(answer):
+            raise NotAttempted
+        return f"correct. {found.checker(_watched(answer))}"
+    except NotAttempted:
+        help_line = f' (hint("{found.number}") helps)' if found.hints else ""
+        return f"not attempted yet. Replace the None in the cell above, then run both cells again{help_line}."
+    except Wrong as wrong:
+        return f"not yet. {wrong}"
+    except Exception as error:  # whatever the learner's code raises is an answer, too
+        message = " ".join(str(error).split()) or "no message"
+        return f"not yet. {_where(error)} stopped with {type(error).__name__}: {message}"
 
 
 def hint(number: str, level: int = 1) -> None:
@@ -130,21 +151,6 @@ def _load(notebook: str) -> None:
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if re.match(rf"ex{notebook or '[0-9]{2}'}_", module.name):
             importlib.import_module(f"dirl_lib.exercises.{module.name}")
-
-
-def _verdict(found: Exercise, answer: object) -> str:
-    try:
-        if _is_blank(answer):
-            raise NotAttempted
-        return f"correct. {found.checker(_watched(answer))}"
-    except NotAttempted:
-        help_line = f' (hint("{found.number}") helps)' if found.hints else ""
-        return f"not attempted yet. Replace the None in the cell above, then run both cells again{help_line}."
-    except Wrong as wrong:
-        return f"not yet. {wrong}"
-    except Exception as error:  # whatever the learner's code raises is an answer, too
-        message = " ".join(str(error).split()) or "no message"
-        return f"not yet. {_where(error)} stopped with {type(error).__name__}: {message}"
 
 
 def _is_blank(answer: object) -> bool:

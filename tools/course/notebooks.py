@@ -75,6 +75,11 @@ def write(notebook: NotebookNode, path: Path) -> None:
     nbformat.write(notebook, path)
 
 
+def written(notebook: NotebookNode) -> bytes:
+    """The file that `write` would store."""
+    return f"{nbformat.writes(notebook)}\n".encode()
+
+
 @dataclass(frozen=True)
 class TitleBlock:
     """What the first cell of a notebook says."""

@@ -122,11 +122,12 @@ def index_page(lessons: list[Lesson], records: dict[str, RunRecord], puzzle: Puz
     """
     total = sum(record.seconds for record in records.values())
     peak = max((record.peak_bytes for record in records.values()), default=0)
+    memory = f", at most {describe_memory(peak)} of memory" if peak else ""
     return _template("index.html").render(
         title="Inharmonious Region Localization: a course on DIRL",
         lessons=lessons,
         lesson=None,
-        total=f"All {len(records)} notebooks that were run: {total:.0f} s, at most {describe_memory(peak)} of memory.",
+        total=f"All {len(records)} notebooks that were run: {total:.0f} s{memory}.",
         picture=puzzle,
         css=stylesheet(),
     )

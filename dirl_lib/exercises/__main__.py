@@ -1,0 +1,127 @@
+"""The exercises of a class as one table: who passed what, and where the class is stuck.
+
+python -m dirl_lib.exercises CLASS              # who handed in what; reads the notebooks and runs nothing
+python -m dirl_lib.exercises CLASS --run        # RUNS THE STUDENTS' CODE on this account, and writes the table
+
+CLASS holds a folder a student with notebooks in it, or files such as lovelace_04_mda.ipynb. With --run each notebook is
+executed in a Python of its own, with a time limit, an empty home folder and without your environment variables. That
+stops accidents and not malice: the code may read, write and send whatever this account may. For people you do not know
+use an account or a machine that holds nothing of value and has no network (docs/TEACHING.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins
+from dirl_lib.files import write_in_one_step
+
+SIGNS = {"passed": "+", "failed": "x", "not tried": "."}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; 0 if that could be done, 1 with one line on stderr if not."""
+    parser = argparse.ArgumentParser(
+        "python -m dirl_lib.exercises", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="CLASS", type=Path, help="the folder with the notebooks of the class")
+    parser.add_argument("--run", action="store_true", help="run the students' code on this account")
+    parser.add_argument("--out", type=Path, default=Path("grades"), metavar="DIR", help="(default: %(default)s)")
+    limit_help = "longest time for one cell (default: %(default)g)"
+    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=limit_help)
+    options = parser.parse_args(arguments)
+    if not options.limit > 0:
+        parser.error(f"found --limit {options.limit:g}, expected seconds above 0")
+    try:
+        notebooks = hand_ins(options.folder)
+        if options.run:
+            _run(notebooks, options.out, options.limit)
+        else:
+            _look(notebooks)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _look(notebooks: list[HandIn]) -> None:
+    for notebook in notebooks:
+        numbers = ", ".join(notebook.exercises) or "no exercise"
+        print(f"{notebook.student:<24} {notebook.path.name:<32} {numbers}")
+    students = len({notebook.student for notebook in notebooks})
+    print(
+        f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
+        "--run runs their code with the rights of this account."
+    )
+
+
+def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
+    print(f"running the code of {len(notebooks)} notebooks on this account", flush=True)
+    results = grade(notebooks, limit_s=limit_s, on_notebook=_progress)
+    if not results:
+        raise ValueError("found no exercise of the course in these notebooks")
+    students = sorted({notebook.student for notebook in notebooks})
+    table = _table(results, students)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_csv(out / "table.csv", table)
+    _write_csv(
+        out / "verdicts.csv",
+        [["student", "exercise", "verdict", "message"]]
+        + [[each.student, each.exercise, each.verdict, each.message] for each in results],
+    )
+    print(f"\n{_drawn(table)}\n\n{_where_stuck(results)}\n{out / 'table.csv'}, {out / 'verdicts.csv'}")
+
+
+def _progress(notebook: HandIn, seconds: float) -> None:
+    print(f"  {notebook.student:<24} {notebook.path.name:<32} {seconds:>5.0f} s", flush=True)
+
+
+def _table(results: list[Result], students: list[str]) -> list[list[str]]:
+    """A row a student, a column an exercise; empty where there is no such notebook."""
+    verdicts = {(each.student, each.exercise): each.verdict for each in results}
+    numbers = sorted({each.exercise for each in results})
+    rows: list[list[str]] = [
+        [student, *(verdicts.get((student, number), "") for number in numbers)] for student in students
+    ]
+    return [["student", *numbers], *rows]
+
+
+def _drawn(table: list[list[str]]) -> str:
+    """The table for a terminal, a sign for each verdict, and below it how many passed."""
+    (_, *numbers), *rows = table
+    width = max(len(row[0]) for row in table)
+    lines = ["  ".join([f"{'':<{width}}", *numbers])]
+    lines += [
+        "  ".join([f"{student:<{width}}", *(f"{SIGNS.get(verdict, ''):>4}" for verdict in verdicts)])
+        for student, *verdicts in rows
+    ]
+    passed = [sum(row[column] == "passed" for row in rows) for column in range(1, len(numbers) + 1)]
+    lines.append("  ".join([f"{'passed':<{width}}", *(f"{count:>4}" for count in passed)]))
+    return "\n".join(lines) + "\n+ passed, x failed, . not tried, empty: no such exercise in the notebooks"
+
+
+def _where_stuck(results: list[Result]) -> str:
+    """What the checks say most often to those who failed: the next lesson's first five minutes."""
+    lines = []
+    for number in sorted({each.exercise for each in results}):
+        messages = Counter(each.message for each in results if each.exercise == number and each.verdict == "failed")
+        if messages:
+            message, times = messages.most_common(1)[0]
+            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {message}")
+    return "\n".join(lines)
+
+
+def _write_csv(path: Path, rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    write_in_one_step(path, text.getvalue().encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

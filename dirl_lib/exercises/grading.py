@@ -1,0 +1,235 @@
+"""The exercises of a whole class: a folder of notebooks becomes a table of students and exercises.
+
+**Grading runs what the students wrote, with the rights of whoever grades.** A time limit, an own working folder and an
+environment without your variables keep accidents away. They are no sandbox: for code of strangers take an account or
+a machine that has nothing to lose (docs/TEACHING.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dirl_lib.exercises.checking import all_exercises
+
+__all__ = ["HandIn", "Result", "grade", "hand_ins"]
+
+Verdict = Literal["passed", "failed", "not tried"]
+
+BEGINNINGS: dict[str, Verdict] = {"correct. ": "passed", "not yet. ": "failed", "not attempted yet. ": "not tried"}
+"""What the line of a check begins with (`checking.verdict`), from the best to the worst."""
+
+CHECK = re.compile(r"""\bcheck\(\s*["'](\d{2}\.\d+)["']""")
+FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
+"""`lovelace_04_mda.ipynb`, as an upload without folders names it."""
+
+LIMIT_S = 120.0
+"""Some ten times what the slowest cell of the quick profile takes on two cores."""
+
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "OMP_NUM_THREADS")
+"""The variables that a student's notebook gets to see, besides those set in `_environment`."""
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """One notebook of one student."""
+
+    student: str
+    path: Path
+    cells: tuple[str, ...]
+    """The sources of its code cells, in order."""
+
+    @property
+    def exercises(self) -> list[str]:
+        """The numbers that its cells check, in order, each once."""
+        return list(dict.fromkeys(number for source in self.cells for number in CHECK.findall(source)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one exercise of one student."""
+
+    student: str
+    exercise: str
+    verdict: Verdict
+    message: str
+    """The sentence of the check, or what kept the notebook from getting there."""
+
+
+def hand_ins(folder: Path) -> list[HandIn]:
+    """The notebooks of a class, by student and name; nothing is run.
+
+    Args:
+        folder: holds a folder a student, with notebooks anywhere below it, or files such as `lovelace_04_mda.ipynb`.
+            Hidden files and folders (`.ipynb_checkpoints`, `._04_mda.ipynb`) are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no notebook in it.
+        ValueError: a file is no notebook; the message names it.
+    """
+    paths = [
+        path
+        for path in sorted(folder.rglob("*.ipynb"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not paths:
+        found = "holds no notebook" if folder.is_dir() else "is no folder"
+        raise FileNotFoundError(f"{folder} {found}; expected a folder a student, with notebooks in it")
+    found_ins = [HandIn(_student(path.relative_to(folder)), path, _code_cells(path)) for path in paths]
+    return sorted(found_ins, key=lambda each: (each.student, each.path))
+
+
+def _student(path: Path) -> str:
+    if len(path.parts) > 1:
+        return path.parts[0]
+    named = FLAT_NAME.fullmatch(path.stem)
+    return named[1] if named else path.stem
+
+
+def _code_cells(path: Path) -> tuple[str, ...]:
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a readable notebook: {type(error).__name__} {error}") from error
+
+
+def grade(
+    notebooks: Iterable[HandIn],
+    *,
+    limit_s: float = LIMIT_S,
+    on_notebook: Callable[[HandIn, float], None] = lambda _notebook, _seconds: None,
+) -> list[Result]:
+    """Run every notebook, in a Python of its own, and collect what its checks say. **This runs the students' code.**
+
+    The cells run in order up to the last check, in the quick profile; a cell that stops with an error is passed over.
+    A cell that takes too long, or that ends Python, is left out, and the notebook runs once more without it.
+
+    Args:
+        notebooks: from `hand_ins`.
+        limit_s: the longest that one cell may take, in seconds.
+        on_notebook: called after each notebook with it and the seconds that it took.
+
+    Returns:
+        One result for each student and exercise, in this order; of several answers to one exercise the best.
+
+    Raises:
+        RuntimeError: the kit itself does not start in a new Python; the message holds the last line of its complaint.
+    """
+    known = {each.number for each in all_exercises()}
+    best: dict[tuple[str, str], Result] = {}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        environment = _environment(Path(home))
+        for notebook in notebooks:
+            start = time.perf_counter()
+            for result in _results(notebook, known, environment, limit_s):
+                key = (result.student, result.exercise)
+                if key not in best or _rank(result) < _rank(best[key]):
+                    best[key] = result
+            on_notebook(notebook, time.perf_counter() - start)
+    return [best[key] for key in sorted(best)]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """What a notebook finds: this Python and its packages, the sample data, and an empty home folder."""
+    from dirl_lib.data.sample import sample_root
+
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
+        "MPLBACKEND": "agg",
+        "DIRL_PROFILE": "quick",
+        "DIRL_SAMPLE_DATA": str(sample_root()),
+    }
+
+
+def _results(notebook: HandIn, known: set[str], environment: dict[str, str], limit_s: float) -> list[Result]:
+    """The verdicts of one notebook."""
+    expected = [number for number in notebook.exercises if number in known]
+    if not expected:
+        return []
+    last = max(index for index, source in enumerate(notebook.cells) if CHECK.search(source))
+    cells = dict(enumerate(notebook.cells[: last + 1]))
+    report: list[dict[str, Any]] = []
+    while cells:
+        lines, end = _run(cells, environment, limit_s)
+        report += lines
+        if not end:
+            break
+        stopped: int = lines[-1]["cell"]
+        report.append({"cell": stopped, "error": end})
+        del cells[stopped]
+    texts: dict[str, list[str]] = {}
+    for line in report:
+        if "exercise" in line:
+            texts.setdefault(line["exercise"], []).append(line["text"])
+    troubles = {line["cell"]: line["error"] for line in report if "error" in line}
+    return [
+        min((_result(notebook.student, number, text) for text in texts[number]), key=_rank)
+        if number in texts
+        else Result(notebook.student, number, "failed", _trouble(notebook, number, troubles))
+        for number in expected
+    ]
+
+
+def _result(student: str, number: str, text: str) -> Result:
+    beginning = next(each for each in BEGINNINGS if text.startswith(each))
+    return Result(student, number, BEGINNINGS[beginning], text.removeprefix(beginning))
+
+
+def _rank(result: Result) -> int:
+    return list(BEGINNINGS.values()).index(result.verdict)
+
+
+def _trouble(notebook: HandIn, number: str, troubles: dict[int, str]) -> str:
+    """Why a check that stands in the notebook never gave a verdict; the stub just before it knows best."""
+    for index, source in enumerate(notebook.cells):
+        if number in CHECK.findall(source):
+            for cell in (index - 1, index):
+                if cell in troubles:
+                    return f"No answer to check: the cell stopped with {troubles[cell]}"
+    return "The check was never called."
+
+
+def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> tuple[list[dict[str, Any]], str]:
+    """Run cells in a new Python; the report of `run_cells`, and how it ended if not by itself.
+
+    Raises:
+        RuntimeError: not one cell began.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        work = Path(folder, "notebooks")
+        work.mkdir()
+        job, report, complaint = (Path(folder, name) for name in ("job.json", "report.jsonl", "complaint.txt"))
+        job.write_text(json.dumps(cells), encoding="utf-8")
+        report.touch()
+        with complaint.open("w", encoding="utf-8") as stderr:  # a pipe could be held open by what a student started
+            done = subprocess.run(
+                [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report), str(limit_s)],
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                check=False,
+            )
+        last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        # A line that was being written when Python ended has no end.
+        lines = [json.loads(line) for line in report.read_text(encoding="utf-8").split("\n")[:-1]]
+    if done.returncode == 0:
+        return lines, ""
+    if not lines:
+        raise RuntimeError(f"no notebook can be run here: {last_words[-1] if last_words else 'Python ended'}")
+    if any(line.startswith("Timeout (") for line in last_words):
+        return lines, f"TimeoutError: it took more than {limit_s:g} s"
+    return lines, f"SystemExit: it ended Python (exit code {done.returncode})"

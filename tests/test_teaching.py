@@ -1,0 +1,381 @@
+"""What a teacher needs: exercises of a class, notebooks without solutions, the bundle, and a plan that is true."""
+
+import csv
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import bundle
+import pytest
+import student
+from course.execution import execute
+from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, solution_code
+from tiny_notebooks import cell, code, notebook, save, tiny
+
+from dirl_lib.exercises.__main__ import main as exercises
+from dirl_lib.exercises.grading import grade, hand_ins
+
+PATHS = notebook_paths()
+
+# --- the exercises of a class ---
+
+RIGHT = "def iou_from_f1(f1):\n    return f1 / (2 - f1)"
+STUB = "def iou_from_f1(f1):\n    return None"
+HALF = "def iou_from_f1(f1):\n    return f1 / 2"
+CHECK = 'from dirl_lib.exercises import check\n\ncheck("07.1", iou_from_f1)'
+SECOND = 'check("13.1", lambda mean, of_seen, images, seen: (mean * images - of_seen * seen) / (images - seen))'
+
+
+def hand_in(folder, *sources, name="07_metrics.ipynb"):
+    """A notebook of these code cells, in a new folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return save(notebook(*(code(f"cell-{number}", source) for number, source in enumerate(sources))), folder, name)
+
+
+def graded(folder, **options):
+    results = grade(hand_ins(folder), **options)
+    return {(each.student, each.exercise): (each.verdict, each.message) for each in results}
+
+
+def test_students_are_named_by_their_folders_or_by_the_names_of_their_files(tmp_path):
+    hand_in(tmp_path / "ada", CHECK)
+    hand_in(tmp_path / "ada" / ".ipynb_checkpoints", CHECK)
+    hand_in(tmp_path / "bob" / "week 2" / "notebooks", CHECK, name="anything.ipynb")
+    hand_in(tmp_path, CHECK, name="curie_marie_07_metrics (1).ipynb")
+    hand_in(tmp_path, CHECK, name="._curie.ipynb")
+    hand_in(tmp_path, "1 + 1", name="emmy.ipynb")
+    found = hand_ins(tmp_path)
+    assert [(each.student, each.exercises) for each in found] == [
+        ("ada", ["07.1"]),
+        ("bob", ["07.1"]),
+        ("curie_marie", ["07.1"]),
+        ("emmy", []),
+    ]
+
+
+@pytest.mark.notebook
+def test_a_class_gets_the_verdicts_of_the_checks(tmp_path):
+    hand_in(tmp_path / "ada", RIGHT, CHECK, SECOND)
+    hand_in(tmp_path / "bob", STUB, CHECK)
+    hand_in(tmp_path / "cyd", HALF, CHECK)
+    hand_in(tmp_path / "cyd", RIGHT, CHECK, name="07_metrics (2).ipynb")
+    hand_in(tmp_path / "dan", HALF, CHECK)
+    hand_in(tmp_path / "eve", "1 + 1")
+    verdicts = graded(tmp_path)
+    assert {key: verdict for key, (verdict, _) in verdicts.items()} == {
+        ("ada", "07.1"): "passed",
+        ("ada", "13.1"): "passed",
+        ("bob", "07.1"): "not tried",
+        ("cyd", "07.1"): "passed",
+        ("dan", "07.1"): "failed",
+    }
+    assert verdicts["dan", "07.1"][1].endswith("expected 0.5. The I in the denominator counts, too.")
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["def iou_from_f1(f1)\n    return 1", CHECK, SECOND], r"stopped with SyntaxError in line 1: expected ':'"),
+        (["import os\nos._exit(3)", CHECK, SECOND], r"stopped with SystemExit: it ended Python \(exit code 3\)"),
+        (["raise SystemExit", CHECK, SECOND], r"stopped with SystemExit"),
+        (["1 / 0\n" + RIGHT, CHECK, SECOND], "stopped with ZeroDivisionError: division by zero"),
+        (["while True:\n    pass", CHECK, SECOND], "stopped with TimeoutError: it took more than 10 s"),
+        (["def iou_from_f1(f1):\n    while True: pass", CHECK, SECOND], "TimeoutError: it took more than 10 s"),
+        (["if False:\n    " + SECOND.replace("13.1", "07.1"), SECOND], "The check was never called"),
+    ],
+    ids=["syntax", "exit code", "exit", "error", "endless cell", "endless answer", "never called"],
+)
+def test_what_goes_wrong_in_one_exercise_leaves_the_others_alone(tmp_path, cells, message):
+    hand_in(tmp_path / "ada", *cells)
+    verdicts = graded(tmp_path, limit_s=10)
+    assert verdicts["ada", "07.1"][0] == "failed"
+    assert re.search(message, verdicts["ada", "07.1"][1])
+    assert verdicts["ada", "13.1"][0] == "passed"
+
+
+@pytest.mark.notebook
+def test_cells_may_fail_before_and_a_thread_may_go_on(tmp_path):
+    forever = "import threading, time\nthreading.Thread(target=lambda: time.sleep(10_000)).start()"
+    hand_in(tmp_path / "ada", "1 / 0", "%matplotlib inline", forever, HALF, CHECK, RIGHT, CHECK, HALF, CHECK)
+    assert graded(tmp_path)["ada", "07.1"][0] == "passed"
+
+
+@pytest.mark.notebook
+def test_a_notebook_sees_neither_the_variables_nor_the_home_of_who_grades(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_PASSWORD", "1815")
+    look = (
+        "import os, pathlib\n\ndef iou_from_f1(f1):\n"
+        "    raise ValueError([os.environ.get('MY_PASSWORD'), str(pathlib.Path.home()), os.environ['DIRL_PROFILE']])"
+    )
+    hand_in(tmp_path / "ada", look, CHECK)
+    message = graded(tmp_path)["ada", "07.1"][1]
+    assert re.search(r"Line 4 of your cell, in iou_from_f1, stopped with ValueError: \[None, '.*', 'quick'\]", message)
+    assert str(Path.home()) not in message.replace(str(tmp_path), "")
+
+
+@pytest.mark.notebook
+def test_the_command_runs_nothing_until_it_is_told_to(tmp_path, capsys):
+    marker, out = tmp_path / "it_ran", tmp_path / "grades"
+    hand_in(tmp_path / "class" / "ada", f"import pathlib\npathlib.Path({str(marker)!r}).touch()", RIGHT, CHECK)
+    hand_in(tmp_path / "class" / "bob", HALF, CHECK, SECOND)
+    hand_in(tmp_path / "class" / "cyd", "1 + 1")
+    assert exercises([str(tmp_path / "class")]) == 0
+    printed = capsys.readouterr().out
+    assert "Nothing was run; --run runs their code" in printed
+    assert re.search(r"bob +07_metrics.ipynb +07.1, 13.1\n", printed)
+    assert not marker.exists()
+    assert not out.exists()
+
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert marker.exists()
+    lines = [line.split() for line in printed.splitlines()]
+    start = lines.index(["07.1", "13.1"])
+    assert lines[start + 1 : start + 5] == [["ada", "+"], ["bob", "x", "+"], ["cyd"], ["passed", "1", "1"]]
+    assert "07.1: 1 failed, 1 of them with: the IoU for F1 = 0.667 is 0.333333" in printed
+    table = list(csv.reader(io.StringIO((out / "table.csv").read_text(encoding="utf-8"))))
+    assert table == [
+        ["student", "07.1", "13.1"],
+        ["ada", "passed", ""],
+        ["bob", "failed", "passed"],
+        ["cyd", "", ""],
+    ]
+    verdicts = list(csv.DictReader(io.StringIO((out / "verdicts.csv").read_text(encoding="utf-8"))))
+    assert [each["verdict"] for each in verdicts] == ["passed", "failed", "passed"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "complaint"),
+    [
+        (lambda _: None, r"class is no folder; expected a folder a student"),
+        (lambda folder: folder.mkdir(), r"class holds no notebook; expected a folder a student"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text("<html>")),
+            r"ada\.ipynb is not a readable notebook: JSONDecodeError",
+        ),
+        (
+            lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text('{"worksheets": []}')),
+            r"ada\.ipynb is not a readable notebook: KeyError 'cells'",
+        ),
+    ],
+    ids=["missing", "empty", "html", "old format"],
+)
+def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint):
+    prepare(tmp_path / "class")
+    assert exercises([str(tmp_path / "class"), "--run"]) == 1
+    printed = capsys.readouterr()
+    assert re.match(f"error: .*{complaint}", printed.err)
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("limit", ["0", "-5", "nan"])
+def test_a_limit_that_is_none_is_refused(tmp_path, capsys, limit):
+    with pytest.raises(SystemExit):
+        exercises([str(tmp_path), "--run", "--limit", limit])
+    assert f"found --limit {limit}, expected seconds above 0" in capsys.readouterr().err
+
+
+@pytest.mark.notebook
+def test_a_kit_that_does_not_start_is_said_at_once(tmp_path, monkeypatch):
+    hand_in(tmp_path / "ada", RIGHT, CHECK)
+    monkeypatch.setattr("dirl_lib.exercises.grading.sys.path", [])
+    (tmp_path / "IPython").mkdir()
+    (tmp_path / "IPython" / "__init__.py").write_text("raise ImportError('broken on purpose')")
+    monkeypatch.setattr("dirl_lib.exercises.grading.sys.path", [str(tmp_path), str(ROOT)])
+    with pytest.raises(RuntimeError, match=r"no notebook can be run here: ImportError: broken on purpose"):
+        graded(tmp_path)
+
+
+@pytest.mark.notebook
+def test_a_solved_notebook_of_the_course_passes(tmp_path):
+    from course.notebooks import solved
+
+    path = NOTEBOOKS / "07_metrics.ipynb"
+    (tmp_path / "ada").mkdir()
+    save(solved(read(path)), tmp_path / "ada", path.name)
+    assert {key: verdict for key, (verdict, _) in graded(tmp_path).items()} == {
+        ("ada", number): "passed" for number in ("07.1", "07.2", "07.3")
+    }
+
+
+# --- notebooks without solutions ---
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_copy_for_students_holds_everything_but_solutions_and_outputs(path):
+    whole = read(path)
+    copied = student.for_students(whole)
+    text = json.dumps([each.source for each in copied.cells])
+    assert [each.id for each in copied.cells] == [each.id for each in whole.cells]
+    for exercise in exercise_cells(whole):
+        assert json.dumps(solution_code(whole, exercise))[1:-1] not in text
+        assert f'hint("{exercise.number}")' in copied.cells[exercise.solution].source
+        left = [index for index in range(len(whole.cells)) if index != exercise.solution]
+        assert all("solution" not in copied.cells[index].metadata.get("tags", []) for index in left)
+    assert "<summary>Solution" not in text
+    solutions = {exercise.solution for exercise in exercise_cells(whole)}
+    for index, (old, new) in enumerate(zip(whole.cells, copied.cells, strict=True)):
+        assert index in solutions or old.source == new.source
+        if new.cell_type == "code":
+            assert new.outputs == []
+            assert new.execution_count is None
+
+
+def test_the_command_writes_the_copies_that_were_asked_for(tmp_path, capsys):
+    before = {path.name: path.read_bytes() for path in PATHS}
+    assert student.main(["04", "07", "--out", str(tmp_path / "new" / "class")]) == 0
+    assert {path.name for path in (tmp_path / "new" / "class").iterdir()} == {"04_mda.ipynb", "07_metrics.ipynb"}
+    assert capsys.readouterr().out.startswith("2 notebooks without solutions and outputs: ")
+    assert {path.name: path.read_bytes() for path in PATHS} == before
+    assert student.main(["98", "--out", str(tmp_path)]) == 2
+    assert re.match(r"error: no notebook '98'; there are: 00_", capsys.readouterr().err)
+
+
+def test_a_solution_that_is_not_marked_as_one_is_not_handed_out():
+    source = tiny()
+    cell(source, "solution-42-1").id = "solution-42-2"
+    with pytest.raises(CourseError, match=r"exercise 42\.1: a cell with the id solution-42-1 should follow"):
+        student.for_students(source)
+
+
+# --- the bundle ---
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["whole", "student"])
+def packed(request):
+    """Names and contents of the zip, once with solutions and once without."""
+    archive = zipfile.ZipFile(io.BytesIO(bundle.packed(bundle.files(student=request.param))))
+    return archive, {name.removeprefix("dirl-course/"): archive.read(name) for name in archive.namelist()}
+
+
+def test_the_bundle_holds_what_a_room_without_network_needs(packed):
+    _, files = packed
+    assert {"START.txt", "constraints.txt", "dirl_lib/trained/dirl-small.safetensors", "docs/TEACHING.md"} <= set(files)
+    assert {f"notebooks/{path.name}" for path in PATHS} <= set(files)
+    assert {f"pages/{path.stem}.html" for path in PATHS} | {"pages/index.html"} <= set(files)
+    assert len([name for name in files if name.startswith("data/sample/Sample/composite_images/")]) == 108
+
+
+def test_the_bundle_holds_nothing_of_this_machine(packed):
+    archive, files = packed
+    assert all(name.startswith("dirl-course/") and ".." not in name for name in archive.namelist())
+    ignored = (".git/", ".venv/", "build/", ".ipynb_checkpoints", "__pycache__")
+    assert not [name for name in files if any(part in name for part in ignored)]
+    assert {name.split("/")[1] for name in files if name.startswith("data/")} == {"sample"}
+    for name, content in files.items():
+        assert os.fsencode(ROOT) not in content, name
+        assert os.fsencode(Path.home()) + b"/" not in content, name
+    assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_programs_stay_programs(packed):
+    archive, _ = packed
+    bits = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}
+    assert bits["dirl-course/tools/install.sh"] == 0o100755
+    assert bits["dirl-course/README.md"] == 0o100644
+
+
+def test_the_student_bundle_holds_no_solution_and_the_whole_one_does(packed, request):
+    _, files = packed
+    is_student = request.node.callspec.params["packed"]
+    shown = [name for name in files if name.startswith(("notebooks/", "pages/")) and name.endswith(("ipynb", "html"))]
+    with_solution = [name for name in shown if b"<summary>Solution</summary>" in files[name]]
+    assert len(with_solution) == (0 if is_student else 2 * len(PATHS))
+    assert any(name.startswith("tests/") for name in files) != is_student
+
+
+def test_the_same_files_give_the_same_bytes_in_any_order():
+    files = {"b.txt": b"b" * 1000, "a.sh": b"#!/bin/sh\n", "c/d.txt": b""}
+    once = bundle.packed(files)
+    assert bundle.packed(dict(reversed(files.items()))) == once
+    assert zipfile.ZipFile(io.BytesIO(once)).namelist() == [
+        f"dirl-course/{name}" for name in ("a.sh", "b.txt", "c/d.txt")
+    ]
+
+
+def test_without_git_the_bundle_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert bundle.main(["--out", str(tmp_path / "x.zip")]) == 1
+    printed = capsys.readouterr().err
+    assert re.match(r"error: .* is no git checkout, from which alone a bundle can be made: ", printed)
+    assert printed.count("\n") == 1
+    assert not (tmp_path / "x.zip").exists()
+
+
+CLOSED = """
+import socket
+
+def refuse(*arguments, **named):
+    raise OSError("no network here")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+"""
+
+PLACES = """
+import dirl_lib.data.sample
+print(dirl_lib.__file__, dirl_lib.data.sample.sample_root(), sep="|")
+"""
+
+
+@pytest.mark.notebook
+def test_unpacked_the_course_starts_without_network(tmp_path, monkeypatch):
+    """Notebook 00 trains a network, runs the one in the box and reads the sample data."""
+    zipfile.ZipFile(io.BytesIO(bundle.packed(bundle.files(student=True)))).extractall(tmp_path)
+    folder = tmp_path / "dirl-course"
+    built = {path: path.stat().st_mtime_ns for path in (folder / "data").rglob("*")}
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.delenv("DIRL_SAMPLE_DATA", raising=False)
+    lesson = read(folder / "notebooks" / "00_start_here.ipynb")
+    lesson.cells = [code("closed", CLOSED), *lesson.cells, code("places", PLACES)]
+    run = execute(lesson, folder / "notebooks")
+    assert run.failure is None, run.failure.report("00_start_here.ipynb")
+    places = "".join(output.text for output in run.notebook.cells[-1].outputs).strip()
+    assert places == f"{folder / 'dirl_lib' / '__init__.py'}|{folder / 'data' / 'sample'}"
+    assert {path: path.stat().st_mtime_ns for path in (folder / "data").rglob("*")} == built
+
+
+# --- the plan ---
+
+PLAN = (ROOT / "docs" / "TEACHING.md").read_text(encoding="utf-8")
+
+
+def prose(path):
+    return "\n".join(each.source for each in read(path).cells if each.cell_type == "markdown")
+
+
+def test_the_sections_and_exercises_of_the_plan_exist():
+    headings = {path.name[:2]: set(re.findall(r"^## (\d+)\. ", prose(path), re.MULTILINE)) for path in PATHS}
+    sections = re.findall(r"(\d\d) §(\d+)", PLAN)
+    assert len(sections) > 60
+    assert not [f"{number} §{section}" for number, section in sections if section not in headings[number]]
+    exercises_named = set(re.findall(r"\b(\d\d\.\d)\b", PLAN))
+    assert exercises_named <= {each.number for path in PATHS for each in exercise_cells(read(path))}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_the_minutes_of_the_plan_are_those_of_the_notebooks(path):
+    text = prose(path)
+    reading = re.search(r"reading: (\d+) min", text)[1]
+    exercises_take = sum(int(minutes) for minutes in re.findall(r"Exercise \d\d\.\d: .*\((\d+) minutes", text))
+    (row,) = re.findall(rf"^\| {path.name[:2]} [^|]*\| (\d+) \| (\d+) \|", PLAN, re.MULTILINE)
+    assert row == (reading, str(exercises_take))
+
+
+def test_the_first_plan_has_no_gap():
+    times = re.findall(r"^\| (\d+) to (\d+) \|", PLAN, re.MULTILINE)
+    assert times[0][0] == "0"
+    assert times[-1][1] == "90"
+    assert [end for _, end in times[:-1]] == [start for start, _ in times[1:]]
+
+
+def test_the_slips_of_the_plan_are_among_those_the_checks_know():
+    named = re.findall(r"^\| ((?:\d\d\.\d(?:, )?)+) \|", PLAN, re.MULTILINE)
+    assert len(named) > 15
+    known = {path.stem[2:] for path in (ROOT / "tests" / "wrong_answers").glob("nb*.py")}
+    assert {number[:2] for cell_text in named for number in cell_text.split(", ")} <= known

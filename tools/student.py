@@ -1,0 +1,70 @@
+"""Copies of the notebooks for a class: without the solutions, and with no output that answers a question too early.
+
+python tools/student.py                    # all notebooks, into build/student
+python tools/student.py 04 07 --out DIR    # some of them, elsewhere
+
+Stubs, checks, hints and the answers behind folds stay: they belong to the lesson. The copies run wherever the kit is
+installed. The answers to the exercises remain in notebooks/, and whoever reads the checkers in dirl_lib/exercises finds
+them there, too.
+"""
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+
+from course.notebooks import ROOT, CourseError, cleaned, exercise_cells, read, select, write
+from nbformat import NotebookNode
+
+LEFT_OUT = '*The solution is not in this copy. Stuck? `from dirl_lib.exercises import hint`, then `hint("{number}")`.*'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write what the command line names; 0, or 2 if a notebook does not exist or is not one of the course."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", metavar="NAME", nargs="*", help="number or name of a notebook (default: all)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build/student", metavar="DIR", help="(default: build/student)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        copies = {path.name: for_students(read(path)) for path in select(options.names)}
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, notebook in copies.items():
+            write(notebook, options.out / name)
+    except (CourseError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(copies)} notebooks without solutions and outputs: {options.out}")
+    return 0
+
+
+def for_students(notebook: NotebookNode) -> NotebookNode:
+    """A copy without solutions and outputs.
+
+    Raises:
+        CourseError: the cells of an exercise are not what they should be, so that a solution might slip through.
+    """
+    result = cleaned(without_solutions(notebook))
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return result
+
+
+def without_solutions(notebook: NotebookNode) -> NotebookNode:
+    """A copy in which a sentence stands in place of each solution; outputs stay.
+
+    Raises:
+        CourseError: as in `for_students`.
+    """
+    result = copy.deepcopy(notebook)
+    for exercise in exercise_cells(notebook):
+        cell = result.cells[exercise.solution]
+        cell.source = LEFT_OUT.format(number=exercise.number)
+        cell.metadata.clear()
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
