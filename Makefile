@@ -5,11 +5,11 @@ INSTALLED := .venv/.installed
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lab test check notebooks constraints clean
+.PHONY: help install run lab app test test-browser test-colab check notebooks constraints badges student bundle clean
 
 help: ## show these lines
 	@echo "make <target>; another Python than python3: make run PYTHON=python3.12"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED) ## make .venv with everything the course and its tests need
 
@@ -25,9 +25,21 @@ run: $(INSTALLED) ## run every notebook and print the course to build/course/ind
 lab: $(INSTALLED) ## open notebook 00 in JupyterLab
 	@$(PY) -m jupyter lab notebooks/00_*.ipynb
 
+app: $(INSTALLED) ## open the mask explorer alone, without code, by Voila
+	@sh tools/install.sh app
+	@$(PY) -m voila tools/app.ipynb
+
 test: check ## lint, types, unit tests, every notebook against its stored outputs
 	$(PY) -m pytest tests
 	DIRL_PROFILE=quick $(PY) -m pytest $(NBVAL) notebooks
+
+test-browser: $(INSTALLED) ## run notebooks in JupyterLab in headless Chromium; pictures go to build/browser
+	@sh tools/install.sh browser
+	@sh tools/install_browser.sh
+	$(PY) -m pytest -m browser tests/browser
+
+test-colab: $(INSTALLED) ## run all notebooks with the versions that Colab ships (some minutes and 5 GB for the first time)
+	$(PY) tools/rehearse_colab.py
 
 check: $(INSTALLED) ## lint and types only
 	$(PY) -m ruff check
@@ -40,6 +52,15 @@ notebooks: $(INSTALLED) ## run every notebook and store its outputs and time in 
 constraints: $(INSTALLED) ## resolve the newest versions of everything into constraints.txt
 	@$(PY) -m uv pip compile --quiet --upgrade --universal --no-annotate --no-header --strip-extras \
 	  --extra dev pyproject.toml -o constraints.txt
+
+badges: $(INSTALLED) ## let the notebooks open in Colab: REPO=owner/name BRANCH=main; UNDO=1 takes it back
+	@$(PY) tools/badges.py $(if $(UNDO),--undo,"$(REPO)" "$(BRANCH)")
+
+student: $(INSTALLED) ## copies of the notebooks without solutions: build/student
+	@$(PY) tools/student.py
+
+bundle: $(INSTALLED) ## the course as one zip for a room without network: build/dirl-course.zip; STUDENT=1 without solutions
+	@$(PY) tools/bundle.py $(if $(STUDENT),--student)
 
 clean: ## remove pages and caches; .venv and data stay
 	rm -rf build .pytest_cache .ruff_cache notebooks/.ruff_cache .mypy_cache .hypothesis

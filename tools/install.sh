@@ -1,6 +1,9 @@
 #!/bin/sh
 # Make .venv and install the course into it; run by `make`, from the root of the checkout.
 #
+# sh tools/install.sh          # everything the course and its tests need
+# sh tools/install.sh app      # what one of pyproject.toml's extras needs on top
+#
 # PYTHON=python3.12 chooses an interpreter; without it the first suitable one on the PATH is taken.
 set -eu
 
@@ -31,10 +34,13 @@ if ! "$py" -m uv --version >/dev/null 2>&1; then
     "$py" -m pip install --quiet --disable-pip-version-check uv ||
         echo "uv could not be installed; pip does the same, more slowly"
 fi
-echo "installing into .venv (the first time some minutes and 6 GB, most of it torch)"
+extra=${1:-dev}
+if [ "$extra" = dev ]; then
+    echo "installing into .venv (the first time some minutes and 6 GB, most of it torch)"
+fi
 if "$py" -m uv --version >/dev/null 2>&1; then
     # uv leaves byte code to the first start, which would take every kernel eight seconds longer.
-    UV_COMPILE_BYTECODE=1 "$py" -m uv pip install --python "$py" -c constraints.txt -e '.[dev]'
+    UV_COMPILE_BYTECODE=1 "$py" -m uv pip install --python "$py" -c constraints.txt -e ".[$extra]"
 else
-    "$py" -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+    "$py" -m pip install --disable-pip-version-check -c constraints.txt -e ".[$extra]"
 fi
