@@ -36,7 +36,7 @@ def main() -> None:
     exposures = np.linspace(0.5, 2.5, MOVES)
     results = {
         "exposure": measure(explorer, "exposure", exposures),
-        "threshold": measure(explorer, "threshold", np.linspace(0.1, 0.9, MOVES)),
+        "threshold": measure(explorer, "threshold", np.arange(MOVES) / MOVES),  # the words show two digits
         "exposure, curve under way": measure(explorer, "exposure", exposures[::-1] - 0.01, rest=0.2),
     }
     explorer.close()
