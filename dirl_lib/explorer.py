@@ -56,11 +56,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Explorer", "contact_sheet", "uploaded"]
 
-MAIN = 240
-"""Pixels of the frame of each of the three large pictures on the page."""
-SMALL = 102
+MAIN = 188
+"""Pixels of the frame of each of the three large pictures: with the knobs they fit beside each other into JupyterLab's
+main area on a screen of 1366 pixels, its list of files open."""
+SMALL = 80
 """Pixels of the frame of each map."""
-LEFT = 330
+LEFT = 300
 """Width of the column with the knobs."""
 MOST_FILES = 500
 """Of a folder so many pictures are offered; a longer list is slow in a browser."""
@@ -68,7 +69,7 @@ MOST_FILES = 500
 SCREENS = {
     "picture": "picture",
     "mask": "how sure: blue 0, yellow 1",
-    "overlay": "orange: found; blue: the region",
+    "overlay": "orange found, blue true",
     "A_1": "A<sub>1</sub>",
     "A_2": "A<sub>2</sub>",
     "A_3": "A<sub>3</sub>",
@@ -91,7 +92,7 @@ OF_KIND = {
 }
 """The knobs that belong to a kind of region; the others are hidden."""
 
-PANELS = ("Photo", "Region", "Recolour", "Save")
+PANELS = ("Photo", "Region", "Colour", "Save")
 
 
 class Explorer:
@@ -177,8 +178,8 @@ class Explorer:
         self.knobs = {name: _slider(name, start[name], *limits) for name, limits in one.items()}
         self.knobs |= {
             "photo": _dropdown("sample", photos, self._photo.name),
-            "own": widgets.FileUpload(accept="image/*", description="Photo from disk", layout=_box(width="150px")),
-            "own_mask": widgets.FileUpload(accept="image/*", description="Its mask", layout=_box(width="150px")),
+            "own": widgets.FileUpload(accept="image/*", description="From disk", layout=_box(width="144px")),
+            "own_mask": widgets.FileUpload(accept="image/*", description="Its mask", layout=_box(width="144px")),
             "folder": _text("folder", "", "a folder of pictures"),
             "file": _dropdown("file", [], None),
             "kind": _dropdown("region", list(KINDS), "given"),
@@ -191,7 +192,7 @@ class Explorer:
             "reference": _dropdown("colours of", reference_names(), OUTSIDE),
             "network": _dropdown("network", [(Path(name).stem, name) for name in networks], networks[0]),
             "out": _text("to folder", folder, "explorer"),
-            "panel": widgets.ToggleButtons(options=PANELS, value="Recolour", style={"button_width": "76px"}),
+            "panel": widgets.ToggleButtons(options=PANELS, value="Colour", style={"button_width": "70px"}),
         }
         self.buttons = {
             "add": _button("Add corner", "the cursor becomes a corner"),
@@ -208,7 +209,7 @@ class Explorer:
             name: widgets.Image(value=blank, format="png", layout=_frame(MAIN if number < 3 else SMALL))
             for number, name in enumerate(SCREENS)
         }
-        self.screens["curve"] = widgets.Image(value=blank, format="png", layout=_box(width="320px", height="176px"))
+        self.screens["curve"] = widgets.Image(value=blank, format="png", layout=_box(width="300px", height="165px"))
 
     def _listen(self) -> None:
         for name in (*EDITING, *PLACING):
@@ -250,7 +251,7 @@ class Explorer:
                 ),
             ],
             "Region": [*(knobs[name] for name in PLACING if name != "corners"), knobs["corners"], corner_buttons],
-            "Recolour": [knobs[name] for name in (*list(RANGES)[:-1], "method", "reference", "amount")],
+            "Colour": [knobs[name] for name in (*list(RANGES)[:-1], "method", "reference", "amount")],
             "Save": [knobs["out"], buttons["save"], _hint("Four PNG files with a new number; nothing is overwritten.")],
         }
         self._panel = widgets.VBox(layout=_box(height="270px", width=f"{LEFT}px"))
@@ -261,6 +262,7 @@ class Explorer:
                 knobs["panel"],
                 self._panel,
                 widgets.HBox([buttons["undo"], buttons["reset"]]),
+                knobs["network"],
                 self.screens["curve"],
                 self.curve_words,
             ],
@@ -277,9 +279,7 @@ class Explorer:
         answer = widgets.VBox(
             [
                 widgets.HBox(large),
-                widgets.HBox(
-                    [knobs["threshold"], knobs["opacity"], knobs["network"]], layout=_box(flex_flow="row wrap")
-                ),
+                widgets.HBox([knobs["threshold"], knobs["opacity"]]),
                 widgets.HBox(small),
                 self.words,
                 self.note,
@@ -612,7 +612,7 @@ def _hint(text: str) -> Any:
 
 
 def _button(text: str, hint: str) -> Any:
-    return widgets.Button(description=text, tooltip=hint, layout=_box(width="150px"))
+    return widgets.Button(description=text, tooltip=hint, layout=_box(width="144px"))
 
 
 STYLE = {"description_width": "84px"}
@@ -621,7 +621,7 @@ WIDTH = f"{LEFT - 12}px"
 
 def _slider(name: str, value: float, low: float, high: float) -> Any:
     step = 1.0 if high > 10 else 0.05
-    width = "235px" if name in ("threshold", "opacity") else WIDTH
+    width = "286px" if name in ("threshold", "opacity") else WIDTH
     style = {"description_width": "66px"} if name in ("threshold", "opacity") else STYLE
     return widgets.FloatSlider(
         value,
@@ -649,9 +649,7 @@ def _range(name: str) -> Any:
 
 
 def _dropdown(name: str, options: list[Any], value: Any) -> Any:
-    width = "240px" if name == "network" else WIDTH
-    style = {"description_width": "66px"} if name == "network" else STYLE
-    return widgets.Dropdown(options=options, value=value, description=name, style=style, layout=_box(width=width))
+    return widgets.Dropdown(options=options, value=value, description=name, style=STYLE, layout=_box(width=WIDTH))
 
 
 def _text(name: str, value: str, example: str) -> Any:

@@ -55,7 +55,7 @@ def opened():
 def explorer(opened):
     """The one explorer of this module, as it was when it opened."""
     opened.knobs["photo"].value = None
-    turn(opened, photo="chelsea", panel="Recolour", network="dirl-small", threshold=0.5, opacity=0.4)
+    turn(opened, photo="chelsea", panel="Colour", network="dirl-small", threshold=0.5, opacity=0.4)
     opened.buttons["reset"].click()
     assert opened.wait()
     opened._history.clear()
