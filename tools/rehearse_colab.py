@@ -28,7 +28,8 @@ VERSIONS = ROOT / "tools/colab_versions.txt"
 
 KERNEL = """\
 {{"argv": ["{python}", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"],
-  "display_name": "Colab", "language": "python", "env": {{"PYTHONPATH": "{stub}", "HOME": "{home}"}}}}
+  "display_name": "Colab", "language": "python",
+  "env": {{"PYTHONPATH": "{stub}", "HOME": "{home}", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}}}}
 """
 
 
