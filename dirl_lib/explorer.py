@@ -275,7 +275,7 @@ class Explorer:
         large, small = list(titled.values())[:3], list(titled.values())[3:]
         self.words.layout.height = "62px"
         self.note.layout.height = "44px"
-        self.curve_words.layout.height = "40px"
+        self.curve_words.layout.height = "60px"
         answer = widgets.VBox(
             [
                 widgets.HBox(large),
