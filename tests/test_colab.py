@@ -173,3 +173,14 @@ def test_a_failing_notebook_is_told_with_its_cell(tmp_path, monkeypatch):
     told = rehearse_colab.summary(rehearse_colab.rehearse(save(broken, tmp_path), content))
     assert told["failure"] == "cell add: ZeroDivisionError: division by zero"
     assert told["stderr"] == ["cell add: careful"]
+
+
+def test_the_document_says_what_the_recorded_rehearsal_showed():
+    record = json.loads((ROOT / "results/colab.json").read_text(encoding="utf-8"))
+    text = " ".join((ROOT / "docs/COLAB.md").read_text(encoding="utf-8").split())
+    runs = record["notebooks"]
+    assert f"all {len(runs)} notebooks ran to their end, with nothing on stderr" in text
+    assert all(run["failure"] == "" and run["stderr"] == [] for run in runs.values())
+    assert f"which installs, took {runs['00_start_here']['bootstrap_seconds']:.0f} s" in text
+    assert record["changed"] == []
+    assert {"ipywidgets==7.7.1", "torch==2.11.0", "ipython==7.34.0"} <= set(record["packages"])
