@@ -69,7 +69,7 @@ MOST_FILES = 500
 SCREENS = {
     "picture": "picture",
     "mask": "how sure: blue 0, yellow 1",
-    "overlay": "orange found, blue true",
+    "overlay": "orange found, blue region",
     "A_1": "A<sub>1</sub>",
     "A_2": "A<sub>2</sub>",
     "A_3": "A<sub>3</sub>",
@@ -243,12 +243,11 @@ class Explorer:
         self._panels = {
             "Photo": [
                 knobs["photo"],
+                _hint("At most 10 MB; a larger file by its folder, below:"),
                 widgets.HBox([knobs["own"], knobs["own_mask"]]),
                 knobs["folder"],
                 knobs["file"],
-                _hint(
-                    "A file of more than 10 MB: name its folder instead. A mask is white on black, of the same size."
-                ),
+                _hint("A mask is white on black, of the same size."),
             ],
             "Region": [*(knobs[name] for name in PLACING if name != "corners"), knobs["corners"], corner_buttons],
             "Colour": [knobs[name] for name in (*list(RANGES)[:-1], "method", "reference", "amount")],
@@ -269,7 +268,7 @@ class Explorer:
             layout=_box(width=f"{LEFT + 10}px"),
         )
         titled = {
-            name: widgets.VBox([_hint(title), self.screens[name]], layout=_box(margin="0 4px 0 0"))
+            name: widgets.VBox([_hint(title), self.screens[name]], layout=_box(margin="0 4px 0 0", overflow="hidden"))
             for name, title in SCREENS.items()
         }
         large, small = list(titled.values())[:3], list(titled.values())[3:]
@@ -477,6 +476,7 @@ class Explorer:
 
     def _fail(self, error: Exception) -> None:
         self.answer = None
+        self.words.value = self.curve_words.value = ""  # those of the question before would be taken for an answer
         self._tell(f"No answer: {error}")
 
     def _tell(self, line: str) -> None:
@@ -567,7 +567,7 @@ def _curve_in_words(curve: Curve, threshold: float) -> str:
     if strength == 0:
         return "The network marks this region even untouched; what it sees is not the edit."
     if strength > 1:
-        return "The network does not see this edit, however strong."
+        return "The network does not see this edit, not even at its full strength."
     return f"The network sees the edit from {strength:.0%} of its strength on."
 
 
