@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny_photos import make_photos
 
 import dirl_lib.ablation
@@ -335,10 +334,7 @@ def test_the_command_trains_measures_and_tells_the_difference(tmp_path, capsys):
     assert main([*options, "--variants", "unet"]) == 1
     assert "found the variant 'unet'" in capsys.readouterr().err
 
-    made = tmp_path / "out" / "test-32x1"
-    assert len(list((made / "images").iterdir())) == len((made / "index.csv").read_text().splitlines()) - 1 == 8
-    with Image.open(made / "images" / "00003.png") as picture:
-        assert picture.size == (32, 32)
+    assert len(list((tmp_path / "out" / "test").glob("*/images/*.png"))) == 2 * 4
 
     kept = tmp_path / "kept"
     stage = [*options, "--out", str(tmp_path / "second"), "--start-from", str(tmp_path / "out")]

@@ -7,7 +7,8 @@ import torch
 from tiny_photos import make_photos
 
 from dirl_lib.data.composing import ComposedScenes
-from dirl_lib.data.frozen import FrozenScenes, freeze
+from dirl_lib.data.dataset import MaskedPhotos
+from dirl_lib.data.frozen import FrozenScenes, freeze, write_composites
 from dirl_lib.images import ImageFileError
 
 
@@ -48,6 +49,25 @@ def test_other_scenes_have_another_file(scenes, tmp_path, change):
     values = {"seed": 3, "light": 0.5, "untouched": 0.3, "oversample": 2} | change
     other = ComposedScenes(scenes.photos, 32, **values)
     assert freeze(other, tmp_path, 1).path != freeze(scenes, tmp_path, 1).path != freeze(scenes, tmp_path, 2).path
+
+
+def test_a_photograph_that_was_changed_is_composed_anew(scenes, tmp_path):
+    before = freeze(scenes, tmp_path / "frozen", 1).path
+    photo = scenes.photos[0]
+    photo.image_path.write_bytes(scenes.photos[1].image_path.read_bytes())
+    assert freeze(scenes, tmp_path / "frozen", 1).path != before
+
+
+def test_composites_written_as_files_are_those_of_the_stream(scenes, tmp_path):
+    made = []
+    records = write_composites(scenes, tmp_path / "test", 2, progress=made.append)
+    assert sum(made) == len(records) == 10
+    assert [record.photo for record in records] == 2 * [photo.photo for photo in scenes.photos]
+    for index, sample in enumerate(MaskedPhotos(records, 32)):
+        assert (sample.image - scenes[index].image).abs().max() <= 0.5 / 255 + 1e-6
+        assert torch.equal(sample.mask, scenes[index].mask)
+    assert write_composites(scenes, tmp_path / "test", 2, progress=made.append) == records
+    assert sum(made) == 10
 
 
 def test_a_process_that_reads_them_maps_the_file_for_itself(scenes, tmp_path):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,24 +115,8 @@ def _composites(sources: list[str], recipe: TrainingRecipe, out: Path) -> Masked
     from dirl_lib.commands.train import photos_of
     from dirl_lib.data.composing import ComposedScenes
     from dirl_lib.data.dataset import MaskedPhotos
-    from dirl_lib.data.folders import read_table
-    from dirl_lib.files import write_in_one_step
-    from dirl_lib.images import to_array, write_image, write_mask
+    from dirl_lib.data.frozen import write_composites
 
-    folder = out / f"test-{recipe.size}x{recipe.oversample}"
-    table = folder / "index.csv"
-    if not table.is_file():  # it comes last
-        scenes = ComposedScenes(photos_of(sources, "test"), recipe.size, oversample=recipe.oversample)
-        for room in ("images", "masks"):
-            (folder / room).mkdir(parents=True, exist_ok=True)
-        rows, count = [("name", "scene")], PER_REGION * len(scenes)
-        with bar("composing", count) as shown:
-            for index in range(count):
-                sample, name = scenes[index], f"{index:05}"
-                write_image(folder / "images" / f"{name}.png", to_array(sample.image))
-                write_mask(folder / "masks" / f"{name}.png", sample.mask[0].numpy() > 0)
-                rows.append((name, scenes.photos[index % len(scenes)].photo))
-                shown.update()
-        csv.writer(text := io.StringIO()).writerows(rows)
-        write_in_one_step(table, text.getvalue().encode())
-    return MaskedPhotos(read_table(table), recipe.size)
+    scenes = ComposedScenes(photos_of(sources, "test"), recipe.size, oversample=recipe.oversample)
+    with bar("composing", PER_REGION * len(scenes)) as shown:
+        return MaskedPhotos(write_composites(scenes, out / "test", PER_REGION, progress=shown.update), recipe.size)

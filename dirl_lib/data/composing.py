@@ -7,6 +7,8 @@ scenes[len(scenes)]           # photograph 0 again, another crop, other colours:
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,7 +21,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from dirl_lib.data.cache import PreparedStore, StoreError
-from dirl_lib.data.folders import MaskedPhoto, read_pair
+from dirl_lib.data.folders import MaskedPhoto, read_pair, stamp
 from dirl_lib.data.references import References
 from dirl_lib.data.transforms import (
     ReleasedAugmentation,
@@ -123,18 +125,16 @@ class ComposedScenes(Dataset[Sample]):
         # The smallest wide crop is still as many pixels wide as it will be.
         self._resize = Resize(round(1.6 * made_at) if crop == "wide" else made_at, keep_aspect=True, antialias=True)
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
-        self.described: dict[str, object] = {
-            "photos": [photo.name for photo in self.photos],
-            "made from": "files" if self._store is None else str(self._store.resize),
-            "size": size,
-            "seed": seed,
-            "crop": crop,
-            "light": light,
-            "untouched": untouched,
-            "foreign": foreign,
-            "oversample": oversample,
-        }
-        """All that decides an item besides the pixels of the photographs."""
+        self._drawn_by = [
+            size,
+            seed,
+            crop,
+            light,
+            untouched,
+            foreign,
+            oversample,
+            str(self._store and self._store.resize),
+        ]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -167,6 +167,12 @@ class ComposedScenes(Dataset[Sample]):
             layers = resized(layers, [self.size, self.size], antialias=True).clamp_(0, 1)
         image, mask, untouched = torch.split(layers, [3, 1, 3])
         return Sample(self.photos[number].name, image, (mask > 0.5).float(), untouched)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for all that decides an item, the contents of the files among it."""
+        photos = [(photo.name, stamp(photo)) for photo in self.photos]
+        return hashlib.sha256(json.dumps([self._drawn_by, photos]).encode()).hexdigest()[:16]
 
     def __iter__(self) -> Iterator[Sample]:
         """Epoch 0, in order; the stream itself has no end."""

@@ -1,7 +1,8 @@
-"""A stream of composites, made once and read by many trainings.
+"""A stream of composites, made once: for many trainings, or as files for a test.
 
     scenes = freeze(ComposedScenes(photos, 64), "frozen", epochs=12, workers=2)
     scenes[0], scenes[12 * len(scenes) - 1]
+    MaskedPhotos(write_composites(ComposedScenes(test_photos, 64), "test", epochs=2), 64)
 
 Composites on the fly depend on seed and index alone, so that all networks of one seed see the same ones. Where networks
 are compared, making them anew for each costs most of the time. Here they lie in one file, 8 bits a channel, mapped into
@@ -10,8 +11,8 @@ memory: 16 kB each at 64 x 64.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import csv
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,11 +23,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dirl_lib.data.composing import ComposedScenes
-from dirl_lib.data.folders import MaskedPhoto
+from dirl_lib.data.folders import MaskedPhoto, read_table
 from dirl_lib.data.transforms import from_the_end
+from dirl_lib.files import write_in_one_step
+from dirl_lib.images import to_array, write_image, write_mask
 from dirl_lib.types import Sample
 
-__all__ = ["FrozenScenes", "freeze"]
+__all__ = ["FrozenScenes", "freeze", "write_composites"]
 
 AT_ONCE = 64
 """So many composites travel together from a worker."""
@@ -88,7 +91,7 @@ def freeze(
     """Make the composites of the first epochs, or take those that an earlier call made.
 
     Args:
-        scenes: what is made depends on its `described`, which names the file.
+        scenes: its fingerprint names the file.
         folder: where the file goes; there may be others in it.
         epochs: so many are needed.
         workers: processes that make them.
@@ -98,8 +101,7 @@ def freeze(
         OSError: the folder cannot be written.
         ImageFileError: a photograph cannot be read; nothing is left of the file.
     """
-    described = scenes.described | {"epochs": epochs}
-    path = Path(folder) / f"{hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]}.npy"
+    path = Path(folder) / f"{scenes.fingerprint}-{epochs}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -109,6 +111,42 @@ def freeze(
         finally:
             part.unlink(missing_ok=True)
     return FrozenScenes(path, scenes.photos)
+
+
+def write_composites(
+    scenes: ComposedScenes, folder: str | Path, epochs: int, *, progress: Callable[[int], object] | None = None
+) -> list[MaskedPhoto]:
+    """Write the composites of the first epochs as PNG files with masks, or take those that an earlier call wrote.
+
+    Args:
+        scenes: its fingerprint names a folder of its own.
+        folder: where that goes; there may be others in it.
+        epochs: so many composites of each region.
+        progress: called after each composite with 1.
+
+    Returns:
+        The records, in order; composites of one photograph share its `photo`.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ImageFileError: a photograph cannot be read; the next call begins anew.
+    """
+    folder = Path(folder) / scenes.fingerprint
+    table = folder / f"{epochs}.csv"
+    if not table.is_file():  # it comes last
+        for room in ("images", "masks"):
+            (folder / room).mkdir(parents=True, exist_ok=True)
+        rows = [("name", "scene")]
+        for index in range(epochs * len(scenes)):
+            sample, name = scenes[index], f"{index:05}"
+            write_image(folder / "images" / f"{name}.png", to_array(sample.image))
+            write_mask(folder / "masks" / f"{name}.png", sample.mask[0].numpy() > 0)
+            rows.append((name, scenes.photos[index % len(scenes)].photo))
+            if progress is not None:
+                progress(1)
+        csv.writer(text := io.StringIO()).writerows(rows)
+        write_in_one_step(table, text.getvalue().encode())
+    return read_table(table)
 
 
 def _write(
