@@ -34,7 +34,7 @@ from dirl_lib.models.dirl import SMALLEST_SIDE
 from dirl_lib.plotting import heat_picture
 from dirl_lib.prediction import Prediction, outline
 from dirl_lib.synthesis.color_transfer import recolor
-from dirl_lib.synthesis.editing import Edit, recolour
+from dirl_lib.synthesis.editing import Edit, apply_edit
 from dirl_lib.synthesis.regions import Region, region_mask
 from dirl_lib.weights import load_model
 
@@ -210,7 +210,7 @@ class Darkroom:
         composite = self._once(
             "composite",
             (place, edit, question.reference),
-            lambda: recolour(photo.image, region, edit, transferred=self._transferred(question, region)),
+            lambda: apply_edit(photo.image, region, edit, transferred=self._transferred(question, region)),
         )
         seen = self._once(
             "look",
@@ -244,7 +244,7 @@ class Darkroom:
         for strength in STRENGTHS:
             if stop():
                 return None
-            composite = recolour(question.photo.image, region, question.edit.at(strength), transferred=transferred)
+            composite = apply_edit(question.photo.image, region, question.edit.at(strength), transferred=transferred)
             mask = model(to_tensor(composite)).mask[0, 0]
             inside = mask.numpy()[region].mean()
             outside = mask.numpy()[~region].mean() if not region.all() else 0.0

@@ -5,7 +5,7 @@ import pytest
 from skimage.color import rgb2lab, rgb2xyz
 
 from dirl_lib.synthesis.color_transfer import METHODS, recolor
-from dirl_lib.synthesis.editing import RANGES, Edit, from_linear, recolour, to_linear
+from dirl_lib.synthesis.editing import RANGES, Edit, apply_edit, from_linear, to_linear
 from dirl_lib.synthesis.regions import Region, grow, parse_corners, region_mask
 
 
@@ -27,7 +27,7 @@ def light(image):
 
 
 def everywhere(image, **values):
-    return recolour(image, np.ones(image.shape[:2], dtype=bool), Edit(**values))
+    return apply_edit(image, np.ones(image.shape[:2], dtype=bool), Edit(**values))
 
 
 EDITS = [
@@ -50,7 +50,7 @@ def test_no_edit_leaves_every_one_of_the_256_values():
 def test_only_the_region_changes_and_the_image_given_stays(values):
     image = picture()
     before, region = image.copy(), left_half(image)
-    result = recolour(image, region, Edit(**values))
+    result = apply_edit(image, region, Edit(**values))
     np.testing.assert_array_equal(result[~region], before[~region])
     np.testing.assert_array_equal(image, before)
     assert (result[region] != before[region]).any()
@@ -102,7 +102,7 @@ def test_contrast_stretches_about_the_mean_of_the_region():
     image, region = picture(), left_half(picture())
     mean = image[region].mean(axis=0)
     for contrast in (0.0, 0.5, 2.0):
-        found = recolour(image, region, Edit(contrast=contrast))[region]
+        found = apply_edit(image, region, Edit(contrast=contrast))[region]
         np.testing.assert_allclose(found, mean + contrast * (image[region] - mean), atol=0.51)
 
 
@@ -112,16 +112,16 @@ def test_a_transfer_is_the_librarys_and_blends_evenly(method):
     reference = picture(1).reshape(-1, 3) // 2
     whole = recolor(image, region, reference, method)
     edit = Edit(method=method)
-    np.testing.assert_array_equal(recolour(image, region, edit, reference), whole)
-    np.testing.assert_array_equal(recolour(image, region, edit, transferred=whole), whole)
-    half = recolour(image, region, edit.at(0.5), reference)
+    np.testing.assert_array_equal(apply_edit(image, region, edit, reference), whole)
+    np.testing.assert_array_equal(apply_edit(image, region, edit, transferred=whole), whole)
+    half = apply_edit(image, region, edit.at(0.5), reference)
     np.testing.assert_allclose(half, (image.astype(float) + whole) / 2, atol=0.51)
-    np.testing.assert_array_equal(recolour(image, region, edit.at(0.0), reference), image)
+    np.testing.assert_array_equal(apply_edit(image, region, edit.at(0.0), reference), image)
 
 
 def test_an_empty_region_is_no_edit():
     image = picture()
-    np.testing.assert_array_equal(recolour(image, np.zeros((12, 16), dtype=bool), Edit(exposure=2.0)), image)
+    np.testing.assert_array_equal(apply_edit(image, np.zeros((12, 16), dtype=bool), Edit(exposure=2.0)), image)
 
 
 def test_strength_goes_evenly_from_nothing_to_the_edit():
@@ -161,9 +161,9 @@ def test_what_cannot_be_recoloured_is_refused():
     with pytest.raises(ValueError, match=r"found the method 'pitie', expected one of reinhard, .*, or none"):
         Edit(method="pitie")
     with pytest.raises(ValueError, match=r"found a region of bool \(3, 3\), expected bool \(12, 16\)"):
-        recolour(image, np.ones((3, 3), dtype=bool), Edit())
+        apply_edit(image, np.ones((3, 3), dtype=bool), Edit())
     with pytest.raises(ValueError, match="found the method 'idt' without reference colours"):
-        recolour(image, left_half(image), Edit(method="idt"))
+        apply_edit(image, left_half(image), Edit(method="idt"))
 
 
 # --- regions ---

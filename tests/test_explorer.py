@@ -27,7 +27,7 @@ from dirl_lib.explorer import Explorer, contact_sheet, uploaded
 from dirl_lib.images import ImageFileError, read_image, read_mask, to_tensor, write_image
 from dirl_lib.metrics import score_images
 from dirl_lib.plotting import strength_chart
-from dirl_lib.synthesis.editing import Edit, recolour
+from dirl_lib.synthesis.editing import Edit, apply_edit
 from dirl_lib.synthesis.regions import Region
 from dirl_lib.weights import load_model
 
@@ -93,7 +93,7 @@ def drop(upload, name, content):
 
 def test_the_answer_is_the_networks_to_the_composite(cat, cold):
     question, answer = cold
-    np.testing.assert_array_equal(answer.composite, recolour(cat.image, cat.masks["face"], question.edit))
+    np.testing.assert_array_equal(answer.composite, apply_edit(cat.image, cat.masks["face"], question.edit))
     with torch.no_grad():
         mask = load_model("dirl-small")(to_tensor(answer.composite)).mask
     torch.testing.assert_close(answer.look.mask, mask[0, 0], rtol=1e-4, atol=1e-5)
@@ -240,7 +240,9 @@ def test_a_slider_moves_every_picture_and_the_words(explorer):
 def test_each_slider_reaches_its_edit(explorer, name):
     answer = turn(explorer, **{name: 0.5})
     face = sample_photo("chelsea").masks["face"]
-    np.testing.assert_array_equal(answer.composite, recolour(sample_photo("chelsea").image, face, Edit(**{name: 0.5})))
+    np.testing.assert_array_equal(
+        answer.composite, apply_edit(sample_photo("chelsea").image, face, Edit(**{name: 0.5}))
+    )
 
 
 def test_undo_takes_a_whole_drag_back_and_reset_can_be_undone(explorer):
@@ -283,6 +285,7 @@ def test_every_kind_of_region_can_be_chosen(explorer):
 def test_a_region_that_is_none_is_a_line_and_the_next_one_is_answered(explorer):
     assert turn(explorer, kind="rectangle", across=(50.0, 50.0)) is None
     assert explorer.note.value.startswith("No answer: found an outline that covers no pixel")
+    assert explorer.words.value == explorer.curve_words.value == ""  # not those of the answer before
     assert turn(explorer, across=(20.0, 50.0)) is not None
     assert explorer.note.value == ""
 

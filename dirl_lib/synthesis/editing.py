@@ -1,8 +1,8 @@
 """A region recoloured by hand: the five sliders of a photo editor, or one of the four colour transfers, or both.
 
     edit = Edit(exposure=1.0, temperature=-0.5)
-    composite = recolour(image, region, edit)          # uint8 (H, W, 3); outside the region not one pixel changes
-    recolour(image, region, edit.at(0.25))             # a quarter of the way
+    composite = apply_edit(image, region, edit)          # uint8 (H, W, 3); outside the region not one pixel changes
+    apply_edit(image, region, edit.at(0.25))             # a quarter of the way
 
 Exposure, temperature, tint and saturation work on linear light, where doubling a value is twice the light (sRGB,
 IEC 61966-2-1). Contrast works on the values as displayed, which are even steps to the eye.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dirl_lib.synthesis.color_transfer import METHODS, recolor
 
-__all__ = ["LUMINANCE", "RANGES", "Edit", "from_linear", "recolour", "to_linear"]
+__all__ = ["LUMINANCE", "RANGES", "Edit", "apply_edit", "from_linear", "to_linear"]
 
 Values = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ def from_linear(light: Values) -> Values:
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def recolour(
+def apply_edit(
     image: NDArray[np.uint8],
     region: NDArray[np.bool_],
     edit: Edit,
