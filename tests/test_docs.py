@@ -1,12 +1,15 @@
 """Figures in the documents are those that were measured."""
 
+import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import model_card
 import pytest
 
+from dirl_lib.ablation import Ablation, claims, read_ablation
 from dirl_lib.evaluation import read_evaluation
 from dirl_lib.weights import about
 
@@ -111,3 +114,43 @@ def test_what_notebook_00_says_of_the_model_card_stands_there():
     assert int(ap) == round(100 * rows["composites"]["ap"]["mean"])
     assert "half a hundredth of the untouched" in text.replace("\n", " ")
     assert 0.003 < rows["untouched"]["predicted_area"] < 0.007
+
+
+def notebook(number: str) -> str:
+    (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return " ".join(" ".join("".join(cell["source"]).split()) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def test_what_is_said_of_the_ablation_stands_in_its_scores():
+    found, said = read_ablation(ROOT / "results/ablation"), notebook("09")
+    lines = {line.variant: line for line in found.lines()}
+    assert all(line.seeds == (0, 1, 2) for line in lines.values())
+    agree = [
+        (lines[a].ap.mean - lines[b].ap.mean) * (lines[a].printed.ap - lines[b].printed.ap) > 0
+        for a, b in itertools.combinations(lines, 2)
+    ]
+    assert f"{sum(agree)} of {len(agree)} pairs" in said
+    steps = [found.compare(*step, "ap") for step in claims(found)]
+    assert all(step.by_photographs < 0.05 and step.verdict == "not larger than noise" for step in steps)
+    assert f"Even {100 * found.compare('row-10', 'row-07', 'ap').difference.mean:.0f} points of AP" in said
+    begun = {name: [scores.iou > 0.3 for scores in line.by_seed] for name, line in lines.items()}
+    assert "6 of 6 with supervised maps begin and 3 of 12 without" in said
+    assert [sum(begun[name]) for name in ("row-09", "row-10")] == [3, 3]
+    lucky = [name for name, seeds in begun.items() if seeds == [False, False, True]]
+    assert lucky == ["row-01", "row-03", "row-07"]
+    assert all(scores.iou < 0.01 for line in lines.values() for scores in line.by_seed if scores.iou < 0.3)
+
+
+def test_the_model_card_tells_the_difference_between_the_twins():
+    runs = {}
+    for folder in ("dirl_small", "dirl_small_da"):
+        scores = read_evaluation(ROOT / "results" / folder / "lalonde_efros-composites")
+        own = tuple(image for image in scores.images if image.system == folder.replace("_", "-"))
+        runs[folder] = {0: replace(scores, images=own)}
+    both = Ablation(runs, "paper")
+    for metric, unit in (("ap", "points of AP"), ("iou", "of IoU")):
+        mean, low, high = (100 * x for x in both.compare("dirl_small", "dirl_small_da", metric).difference)
+        assert f"{mean:.1f} {unit} [{low:.1f}, {high:.1f}]" in model_card.CARD.read_text(encoding="utf-8").replace(
+            "\n", " "
+        )

@@ -110,11 +110,9 @@ def test_on_a_laptop_knobs_and_pictures_are_seen_together(page: Any) -> None:
 @pytest.mark.usefixtures("explorer")
 def test_tab_reaches_the_next_slider(page: Any) -> None:
     knob(page, "exposure").focus()
-    reached = set()
-    for _ in range(6):
+    for _ in range(2):  # the number beside a slider can be typed into
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.getAttribute('role')"))
-    assert "slider" in reached
+    assert knob(page, "temperature").evaluate("handle => handle === document.activeElement")
 
 
 def test_a_file_is_dropped_in_and_a_bad_one_meets_a_line(page: Any, explorer: OpenNotebook, tmp_path: Path) -> None:
