@@ -16,7 +16,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -213,6 +213,18 @@ class Evaluation:
         whose photograph is not in training, each for every system."""
         systems = list(dict.fromkeys(image.system for image in self.images))
         return Table(tuple(row for part, images in self._parts() for row in _rows(part, systems, images)))
+
+    def only(self, system: str) -> Evaluation:
+        """The scores of one system, without the floors that were measured beside it.
+
+        Raises:
+            ValueError: it was not measured.
+        """
+        images = tuple(image for image in self.images if image.system == system)
+        if not images:
+            known = ", ".join(dict.fromkeys(image.system for image in self.images))
+            raise ValueError(f"found no scores of {system!r}, expected one of: {known}")
+        return replace(self, images=images)
 
     def write(self, folder: str | Path, **story: object) -> None:
         """Write `per_image.csv`, of which every table can be made again, and `summary.json`, the table and how it came.

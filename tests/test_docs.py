@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import model_card
@@ -143,11 +142,10 @@ def test_what_is_said_of_the_ablation_stands_in_its_scores():
 
 
 def test_the_model_card_tells_the_difference_between_the_twins():
-    runs = {}
-    for folder in ("dirl_small", "dirl_small_da"):
-        scores = read_evaluation(ROOT / "results" / folder / "lalonde_efros-composites")
-        own = tuple(image for image in scores.images if image.system == folder.replace("_", "-"))
-        runs[folder] = {0: replace(scores, images=own)}
+    runs = {
+        folder: {0: read_evaluation(ROOT / f"results/{folder}/lalonde_efros-composites").only(folder.replace("_", "-"))}
+        for folder in ("dirl_small", "dirl_small_da")
+    }
     both = Ablation(runs, "paper")
     for metric, unit in (("ap", "points of AP"), ("iou", "of IoU")):
         mean, low, high = (100 * x for x in both.compare("dirl_small", "dirl_small_da", metric).difference)

@@ -264,6 +264,15 @@ def test_floors_stand_in_the_same_table_over_the_same_images(root):
     assert everything.ap.mean == pytest.approx(np.mean([float(sample.mask.mean()) for sample in data]))
 
 
+def test_one_system_by_itself_has_the_scores_it_has_among_the_floors(root):
+    data = IHarmony4(root, "test", size=SIZE)
+    both = evaluate(Redness(), data, name="red", floors=True)
+    alone = evaluate(Redness(), data, name="red")
+    assert both.only("red") == alone
+    with pytest.raises(ValueError, match="found no scores of 'unknown', expected one of: red, "):
+        both.only("unknown")
+
+
 # Means and intervals -------------------------------------------------------------------------------------------
 
 
