@@ -2,6 +2,8 @@
 
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
+# A photograph of a camera is larger than the 10 MB that Jupyter takes from the page unless told otherwise; 2^29 bytes.
+UPLOADS := tornado_settings='{"websocket_max_message_size": 536870912}'
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 
 .DEFAULT_GOAL := help
@@ -23,18 +25,18 @@ run: $(INSTALLED) ## run every notebook and print the course to build/course/ind
 	@$(PY) tools/run_course.py
 
 lab: $(INSTALLED) ## open notebook 00 in JupyterLab
-	@$(PY) -m jupyter lab notebooks/00_*.ipynb
+	@$(PY) -m jupyter lab --ServerApp.$(UPLOADS) notebooks/00_*.ipynb
 
 app: $(INSTALLED) ## open the mask explorer alone, without code, by Voila
 	@sh tools/install.sh app
-	@$(PY) -m voila tools/app.ipynb
+	@$(PY) -m voila --Voila.$(UPLOADS) tools/app.ipynb
 
 test: check ## lint, types, unit tests, every notebook against its stored outputs
 	$(PY) -m pytest tests
 	DIRL_PROFILE=quick $(PY) -m pytest $(NBVAL) notebooks
 
-test-browser: $(INSTALLED) ## run notebooks in JupyterLab in headless Chromium; pictures go to build/browser
-	@sh tools/install.sh browser
+test-browser: $(INSTALLED) ## run notebooks and the app in headless Chromium; pictures go to build/browser
+	@sh tools/install.sh browser,app
 	@sh tools/install_browser.sh
 	$(PY) -m pytest -m browser tests/browser
 

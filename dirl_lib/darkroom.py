@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from dirl_lib.attention import LEVELS, Look, feature_heat, look
 from dirl_lib.data.sample import list_samples, load_photo
@@ -35,7 +35,7 @@ from dirl_lib.plotting import heat_picture
 from dirl_lib.prediction import Prediction, outline
 from dirl_lib.synthesis.color_transfer import recolor
 from dirl_lib.synthesis.editing import Edit, apply_edit
-from dirl_lib.synthesis.regions import Region, region_mask
+from dirl_lib.synthesis.regions import Place, Region, parse_corners, region_mask
 from dirl_lib.weights import load_model
 
 __all__ = [
@@ -254,7 +254,7 @@ class Darkroom:
 
     def _region(self, question: Question) -> NDArray[np.bool_]:
         wanted, photo = question.region, question.photo
-        if wanted.kind == "polygon" and len(wanted.corners.split()) < 3:
+        if wanted.kind == "polygon" and len(parse_corners(wanted.corners, least=0)) < 3:
             return np.zeros(photo.image.shape[:2], dtype=np.bool_)  # still being drawn
         return self._once("region", (photo, wanted), lambda: region_mask(photo.image, wanted, photo.masks))
 
@@ -309,18 +309,18 @@ def pictures(question: Question, answer: Answer) -> dict[str, NDArray[np.uint8]]
 
 def describe(question: Question, answer: Answer) -> str:
     """The answer in words: what is marked, what should be, and how well the two agree."""
-    most = float(answer.look.mask.max())
+    name, most = question.photo.name, float(answer.look.mask.max())
     found = (
         f"{Path(question.network).stem} marks {answer.marked:.1%} of the picture (largest probability {most:.2f}) "
         f"at threshold {question.threshold:.2f}."
     )
     if not answer.region.any():
-        return f"No region yet: a polygon needs three corners. {found}"
+        return f"{name}: no region yet, a polygon needs three corners. {found}"
     region = f"The region covers {answer.region.mean():.1%}."
     if answer.scores is None:
-        return f"Nothing is changed yet, so whatever is marked is a false alarm. {region} {found}"
+        return f"{name}: nothing is changed yet, so whatever is marked is a false alarm. {region} {found}"
     ap, f1, iou = answer.scores
-    return f"Edit: {question.edit}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
+    return f"{name}, {question.edit}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
 
 
 def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float:
@@ -348,20 +348,31 @@ def _scores(mask: torch.Tensor, region: NDArray[np.bool_], threshold: float) -> 
 
 
 def _drawn(question: Question, answer: Answer) -> NDArray[np.uint8]:
-    """The composite with the region's outline and, where one is used, the cursor: white on black."""
+    """The composite with the outline of the region, the corners of a polygon and, where used, the cursor."""
     picture = answer.composite.copy()
     picture[outline(answer.region, 3)] = 0
     picture[outline(answer.region, 1)] = 255
-    if question.region.kind in ("polygon", "grow"):
-        height, width = answer.region.shape
-        x, y = (
-            min(int(part * side / 100), side - 1)
-            for part, side in zip(question.region.cursor, (width, height), strict=True)
-        )
-        for thick, arm, value in ((1, 9, 0), (0, 8, 255)):
-            picture[max(y - thick, 0) : y + thick + 1, max(x - arm, 0) : x + arm + 1] = value
-            picture[max(y - arm, 0) : y + arm + 1, max(x - thick, 0) : x + thick + 1] = value
-    return picture
+    region = question.region
+    if region.kind not in ("polygon", "grow"):
+        return picture
+    height, width = answer.region.shape
+
+    def pixel(place: Place) -> tuple[int, int]:
+        x, y = (min(int(part * side / 100), side - 1) for part, side in zip(place, (width, height), strict=True))
+        return x, y
+
+    drawn = Image.fromarray(picture)
+    pen = ImageDraw.Draw(drawn)
+    corners = [pixel(corner) for corner in parse_corners(region.corners, least=0)] if region.kind == "polygon" else []
+    x, y = pixel(region.cursor)
+    for more, color in ((1, "black"), (0, "white")):
+        if not answer.region.any():
+            pen.line(corners, color, 1 + 2 * more)  # the first two corners enclose nothing yet
+        for left, top in corners:
+            pen.rectangle((left - 2 - more, top - 2 - more, left + 2 + more, top + 2 + more), color)
+        pen.rectangle((x - 8 - more, y - more, x + 8 + more, y + more), color)
+        pen.rectangle((x - more, y - 8 - more, x + more, y + 8 + more), color)
+    return np.asarray(drawn)
 
 
 @lru_cache(maxsize=64)

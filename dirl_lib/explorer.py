@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ipywidgets as widgets
 import numpy as np
@@ -48,7 +48,7 @@ from dirl_lib.latest import LatestOnly
 from dirl_lib.metrics import THRESHOLD
 from dirl_lib.synthesis.color_transfer import METHODS
 from dirl_lib.synthesis.editing import RANGES, Edit
-from dirl_lib.synthesis.regions import KINDS, Region
+from dirl_lib.synthesis.regions import KINDS, Place, Region, parse_corners
 from dirl_lib.weights import IN_THE_BOX
 
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Explorer", "contact_sheet", "uploaded"]
 
-MAIN = 188
-"""Pixels of the frame of each of the three large pictures: with the knobs they fit beside each other into JupyterLab's
-main area on a screen of 1366 pixels, its list of files open."""
-SMALL = 80
-"""Pixels of the frame of each map."""
 LEFT = 300
-"""Width of the column with the knobs."""
+"""Pixels of the column with the knobs."""
+MAIN = f"clamp(156px, (100vw - {LEFT + 502}px) / 3, 384px)"
+"""CSS length of the frame of each of the three large pictures: a third of what the knobs and JupyterLab's list of files
+leave of a window's width. From 1280 pixels on they stand beside the knobs, and a projector shows them large."""
+SMALL = f"calc({MAIN} * 3 / 7 - 1px)"
+"""CSS length of the frame of each of the seven maps, which together are as wide as the three large pictures."""
+ACROSS = f"calc({MAIN} * 3 + 24px)"
+"""CSS length of the three large pictures with their margins."""
 MOST_FILES = 500
 """Of a folder so many pictures are offered; a longer list is slow in a browser."""
 
@@ -79,7 +81,9 @@ SCREENS = {
     "a_5": "a<sub>5</sub>",
 }
 """What each picture is called on the page."""
+LEGEND = "A: attention, fine to coarse; b, a: coarsest features before and after it."
 
+SOURCES = ("photo", "file")
 EDITING = (*RANGES, "method", "reference")
 PLACING = ("kind", "given", "across", "down", "corners", "x", "y", "tolerance")
 """The knobs that undo takes back."""
@@ -93,6 +97,14 @@ OF_KIND = {
 """The knobs that belong to a kind of region; the others are hidden."""
 
 PANELS = ("Photo", "Region", "Colour", "Save")
+
+
+class _Moment(NamedTuple):
+    """What undo brings back."""
+
+    photo: Photo
+    values: dict[str, Any]
+    """Of the knobs, by name."""
 
 
 class Explorer:
@@ -137,7 +149,7 @@ class Explorer:
         self._photo = sample_photo(photo)
         self._darkroom = Darkroom()
         self._quiet = False
-        self._history: list[dict[str, Any]] = []
+        self._history: list[_Moment] = []
         self._last_moved = ""
         self._question: Question | None = None
         self.answer = None
@@ -178,8 +190,6 @@ class Explorer:
         self.knobs = {name: _slider(name, start[name], *limits) for name, limits in one.items()}
         self.knobs |= {
             "photo": _dropdown("sample", photos, self._photo.name),
-            "own": widgets.FileUpload(accept="image/*", description="From disk", layout=_box(width="144px")),
-            "own_mask": widgets.FileUpload(accept="image/*", description="Its mask", layout=_box(width="144px")),
             "folder": _text("folder", "", "a folder of pictures"),
             "file": _dropdown("file", [], None),
             "kind": _dropdown("region", list(KINDS), "given"),
@@ -194,6 +204,7 @@ class Explorer:
             "out": _text("to folder", folder, "explorer"),
             "panel": widgets.ToggleButtons(options=PANELS, value="Colour", style={"button_width": "70px"}),
         }
+        self._make_uploads()
         self.buttons = {
             "add": _button("Add corner", "the cursor becomes a corner"),
             "remove": _button("Remove corner", "the last corner goes"),
@@ -203,13 +214,20 @@ class Explorer:
         }
         self.words, self.note, self.curve_words = (widgets.HTML(layout=_box(width="100%")) for _ in range(3))
 
+    def _make_uploads(self) -> None:
+        """New ones each time the panel opens: one whose file was too large for the connection stays dead."""
+        for name, title, take in (("own", "From disk", self._take_upload), ("own_mask", "Its mask", self._take_mask)):
+            if name in self.knobs:
+                self.knobs[name].close()
+            self.knobs[name] = widgets.FileUpload(accept="image/*", description=title, layout=_box(width="144px"))
+            self.knobs[name].observe(take, names="value")
+
     def _make_screens(self) -> None:
-        blank = _png(np.full((8, 8, 3), 255, np.uint8))
         self.screens = {
-            name: widgets.Image(value=blank, format="png", layout=_frame(MAIN if number < 3 else SMALL))
+            name: widgets.Image(value=BLANK, format="png", layout=_frame(MAIN if number < 3 else SMALL))
             for number, name in enumerate(SCREENS)
         }
-        self.screens["curve"] = widgets.Image(value=blank, format="png", layout=_box(width="300px", height="165px"))
+        self.screens["curve"] = widgets.Image(value=BLANK, format="png", layout=_box(width="300px", height="165px"))
 
     def _listen(self) -> None:
         for name in (*EDITING, *PLACING):
@@ -218,8 +236,6 @@ class Explorer:
             self.knobs[name].observe(lambda _: self._ask(), names="value")
         actions: dict[str, Callable[[Any], None]] = {
             "photo": self._take_sample,
-            "own": self._take_upload,
-            "own_mask": self._take_mask,
             "folder": self._list_folder,
             "file": self._take_file,
             "panel": lambda _: self._show_panel(),
@@ -238,18 +254,23 @@ class Explorer:
 
     def _layout(self) -> Any:
         knobs, buttons = self.knobs, self.buttons
-        corner_buttons = widgets.HBox([buttons["add"], buttons["remove"]])
-        self._corner_buttons = corner_buttons
+        self._corner_buttons = widgets.VBox(
+            [
+                widgets.HBox([buttons["add"], buttons["remove"]]),
+                _hint("x and y move the cross; <i>Add corner</i> sets a corner there."),
+            ]
+        )
+        self._uploads = widgets.HBox([knobs["own"], knobs["own_mask"]])
         self._panels = {
             "Photo": [
                 knobs["photo"],
-                _hint("At most 10 MB; a larger file by its folder, below:"),
-                widgets.HBox([knobs["own"], knobs["own_mask"]]),
+                self._uploads,
+                _hint("A mask is white on black, of equal size."),
                 knobs["folder"],
                 knobs["file"],
-                _hint("A mask is white on black, of the same size."),
+                _hint("A large file does not arrive? Open it by its folder."),
             ],
-            "Region": [*(knobs[name] for name in PLACING if name != "corners"), knobs["corners"], corner_buttons],
+            "Region": [*(knobs[name] for name in PLACING if name != "corners"), knobs["corners"], self._corner_buttons],
             "Colour": [knobs[name] for name in (*list(RANGES)[:-1], "method", "reference", "amount")],
             "Save": [knobs["out"], buttons["save"], _hint("Four PNG files with a new number; nothing is overwritten.")],
         }
@@ -268,11 +289,11 @@ class Explorer:
             layout=_box(width=f"{LEFT + 10}px"),
         )
         titled = {
-            name: widgets.VBox([_hint(title), self.screens[name]], layout=_box(margin="0 4px 0 0", overflow="hidden"))
+            name: widgets.VBox([_title(title), self.screens[name]], layout=_box(margin="0 4px 0 0", overflow="hidden"))
             for name, title in SCREENS.items()
         }
         large, small = list(titled.values())[:3], list(titled.values())[3:]
-        self.words.layout.height = "62px"
+        self.words.layout.height = "84px"
         self.note.layout.height = "44px"
         self.curve_words.layout.height = "60px"
         answer = widgets.VBox(
@@ -280,14 +301,18 @@ class Explorer:
                 widgets.HBox(large),
                 widgets.HBox([knobs["threshold"], knobs["opacity"]]),
                 widgets.HBox(small),
+                _hint(LEGEND),
                 self.words,
                 self.note,
             ],
-            layout=_box(width=f"{3 * (MAIN + 8)}px"),
+            layout=_box(width=ACROSS),
         )
         return widgets.HBox([controls, answer], layout=_box(flex_flow="row wrap"))
 
     def _show_panel(self) -> None:
+        if self.knobs["panel"].value == "Photo":
+            self._make_uploads()
+            self._uploads.children = [self.knobs["own"], self.knobs["own_mask"]]
         self._panel.children = self._panels[self.knobs["panel"].value]
         if self._question is not None:
             self._ask()  # the region is drawn while it is chosen
@@ -302,8 +327,8 @@ class Explorer:
     # --- from knobs to a question ---
 
     def _ask(self) -> None:
-        value = {name: self.knobs[name].value for name in (*EDITING, *PLACING, "threshold", "opacity", "network")}
-        edit = Edit(method=value["method"], **{name: value[name] for name in RANGES})
+        names = (*PLACING, "reference", "threshold", "opacity", "network")
+        value = {name: self.knobs[name].value for name in names}
         region = Region(
             value["kind"],
             name=value["given"] or "",
@@ -316,7 +341,7 @@ class Explorer:
         self._question = Question(
             self._photo,
             region,
-            edit,
+            self._edit(),
             reference=value["reference"],
             network=value["network"],
             threshold=value["threshold"],
@@ -328,6 +353,9 @@ class Explorer:
             self._worker.submit(self._question)
         except RuntimeError as error:  # closed
             self._tell(str(error))
+
+    def _edit(self) -> Edit:
+        return Edit(method=self.knobs["method"].value, **{name: self.knobs[name].value for name in RANGES})
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def moved(_change: Any) -> None:
@@ -344,8 +372,8 @@ class Explorer:
 
         return moved
 
-    def _positions(self) -> dict[str, Any]:
-        return {name: self.knobs[name].value for name in (*EDITING, *PLACING)}
+    def _positions(self) -> _Moment:
+        return _Moment(self._photo, {name: self.knobs[name].value for name in (*SOURCES, *EDITING, *PLACING)})
 
     @contextmanager
     def _one_move(self) -> Iterator[None]:
@@ -363,8 +391,12 @@ class Explorer:
         if not self._history:
             self._tell("Nothing to undo.")
             return
+        self._photo, values = self._history.pop()
         with self._one_move():
-            for name, value in self._history.pop().items():
+            self.knobs["given"].options = list(self._photo.masks)
+            if values["file"] not in dict(self.knobs["file"].options).values():
+                values["file"] = None  # another folder is open by now
+            for name, value in values.items():
                 self.knobs[name].value = value
 
     def _reset(self) -> None:
@@ -372,7 +404,7 @@ class Explorer:
         with self._one_move():
             for name in RANGES:
                 self.knobs[name].value = getattr(Edit(), name)
-            self.knobs["method"].value = ""
+            self.knobs["method"].value, self.knobs["reference"].value = "", OUTSIDE
             self._choose_first_region()
 
     # --- photographs and regions ---
@@ -386,12 +418,15 @@ class Explorer:
         except (OSError, ValueError) as error:
             self._tell(f"Not opened: {error}")
             return
+        self._history.append(self._present)
         self._photo = photo
-        self._history.clear()
+        self.screens["curve"].value, self.curve_words.value = BLANK, ""  # it is that of the photograph before
         with self._one_move():
-            for name in {"photo", "file"} - {source}:
+            for name in {*SOURCES} - {source}:
                 self.knobs[name].value = None  # so that it can be chosen again
             self._offer_regions()
+        kept = "" if self._edit().changes_nothing else " The edit is kept; Reset removes it."
+        self._tell(f"Opened {photo.name}.{kept}")
 
     def _take_sample(self, change: Any) -> None:
         if change["new"] is not None:
@@ -413,14 +448,17 @@ class Explorer:
             except (OSError, ValueError) as error:
                 self._tell(f"Not opened: {error}")
                 continue
-            self._history.clear()
+            self._history.append(self._present)
             with self._one_move():
                 self.knobs["given"].options = list(self._photo.masks)
                 self.knobs["given"].value, self.knobs["kind"].value = "mask file", "given"
         _emptied(self.knobs["own_mask"])
 
     def _list_folder(self, change: Any) -> None:
-        folder = Path(change["new"]).expanduser()
+        name = change["new"].strip().strip("\"'")  # as a file manager copies it
+        if not name:
+            return
+        folder = Path(name).expanduser()
         try:
             files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
         except (OSError, ValueError):
@@ -446,16 +484,19 @@ class Explorer:
         self.knobs["kind"].value = "given" if masks else "rectangle"
 
     def _add_corner(self) -> None:
-        self._change_corners(
-            [*self.knobs["corners"].value.split(), f"{self.knobs['x'].value:g},{self.knobs['y'].value:g}"]
-        )
+        self._change_corners(lambda corners: [*corners, (self.knobs["x"].value, self.knobs["y"].value)])
 
     def _remove_corner(self) -> None:
-        self._change_corners(self.knobs["corners"].value.split()[:-1])
+        self._change_corners(lambda corners: corners[:-1])
 
-    def _change_corners(self, corners: list[str]) -> None:
+    def _change_corners(self, change: Callable[[list[Place]], list[Place]]) -> None:
+        try:
+            corners = change(parse_corners(self.knobs["corners"].value, least=0))
+        except ValueError as error:
+            self._tell(f"No answer: {error}")
+            return
         self._last_moved = ""  # each click is a move of its own
-        self.knobs["corners"].value = " ".join(corners)
+        self.knobs["corners"].value = " ".join(f"{x:g},{y:g}" for x, y in corners)
 
     # --- from a question to pictures; these four run in the worker's thread ---
 
@@ -471,7 +512,7 @@ class Explorer:
             self.screens["curve"].value = _chart(curve, question.threshold)
             self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold))
         elif not self._worker.waiting:
-            self.screens["curve"].value = _png(np.full((8, 8, 3), 255, np.uint8))
+            self.screens["curve"].value = BLANK
             self.curve_words.value = "Recolour the region: a curve will show how strong the edit must be."
 
     def _fail(self, error: Exception) -> None:
@@ -603,25 +644,30 @@ def _box(**settings: str) -> Any:
     return widgets.Layout(**settings)
 
 
-def _frame(side: int) -> Any:
-    return _box(width=f"{side}px", height=f"{side}px", object_fit="contain", object_position="left top")
+def _frame(side: str) -> Any:
+    return _box(width=side, height=side, object_fit="contain", object_position="left top")
+
+
+def _title(text: str) -> Any:
+    return _hint(f'<span style="font-size: 12px; white-space: nowrap">{text}</span>')
 
 
 def _hint(text: str) -> Any:
-    return widgets.HTML(text, layout=_box(margin="0"))
+    return widgets.HTML(f'<div style="line-height: 1.3">{text}</div>', layout=_box(margin="0"))
 
 
 def _button(text: str, hint: str) -> Any:
     return widgets.Button(description=text, tooltip=hint, layout=_box(width="144px"))
 
 
+BLANK = _png(np.full((8, 8, 3), 255, np.uint8))
 STYLE = {"description_width": "84px"}
 WIDTH = f"{LEFT - 12}px"
 
 
 def _slider(name: str, value: float, low: float, high: float) -> Any:
     step = 1.0 if high > 10 else 0.05
-    width = "286px" if name in ("threshold", "opacity") else WIDTH
+    width = "calc(50% - 4px)" if name in ("threshold", "opacity") else WIDTH
     style = {"description_width": "66px"} if name in ("threshold", "opacity") else STYLE
     return widgets.FloatSlider(
         value,

@@ -173,7 +173,23 @@ def test_a_polygon_that_is_being_drawn_is_an_empty_region(cat):
     question = Question(cat, Region("polygon", corners="10,10 20,20"), Edit(exposure=1.0))
     answer = Darkroom().answer(question)
     assert not answer.region.any()
-    assert describe(question, answer).startswith("No region yet")
+    assert describe(question, answer).startswith("chelsea: no region yet")
+
+
+@pytest.mark.parametrize("corners", ["20,25", "20, 25  80 ,25"])
+def test_the_first_corners_are_drawn_before_they_enclose_anything(cat, corners):
+    question = Question(cat, Region("polygon", corners=corners, cursor=(50, 90)), drawing=True)
+    answer = Darkroom().answer(question)
+    drawn = (pictures(question, answer)["picture"] != answer.composite).any(axis=2)
+    bare = question._replace(region=Region("polygon", cursor=(50, 90)))
+    cross = (pictures(bare, answer)["picture"] != answer.composite).any(axis=2)
+    height, width = cross.shape
+    at, between = (int(height * 0.25), int(width * 0.20)), (int(height * 0.25), int(width * 0.50))
+    assert drawn[at]
+    assert drawn[between] == ("80" in corners)
+    assert not cross[at]
+    assert not cross[between]
+    assert cross[int(height * 0.9), int(width * 0.5)]
 
 
 def test_a_reference_from_the_sample_and_from_the_rest_of_the_photograph(cat):
@@ -228,7 +244,7 @@ def test_a_dropped_mask_must_fit_the_file():
 
 def test_a_slider_moves_every_picture_and_the_words(explorer):
     before = {name: screen.value for name, screen in explorer.screens.items()}
-    assert "Nothing is changed yet" in explorer.words.value
+    assert explorer.words.value.startswith("chelsea: nothing is changed yet")
     answer = turn(explorer, temperature=-1.5)
     assert all(screen.value != before[name] for name, screen in explorer.screens.items())
     np.testing.assert_array_equal(shown(explorer, "picture"), answer.composite)
@@ -263,6 +279,49 @@ def test_undo_takes_a_whole_drag_back_and_reset_can_be_undone(explorer):
     assert explorer.note.value == "Nothing to undo."
 
 
+def test_another_photograph_says_what_becomes_of_the_edit_and_undo_brings_the_first_one_back(explorer):
+    cold = turn(explorer, temperature=-1.5).composite
+    turn(explorer, photo="coffee")
+    assert explorer.note.value == "Opened coffee. The edit is kept; Reset removes it."
+    assert explorer.words.value.startswith("coffee, ")
+    drop(explorer.knobs["own"], "mine.png", encoded(np.full((60, 90, 3), 120, np.uint8)))
+    assert explorer.wait()
+    assert explorer.knobs["photo"].value is None
+    for name in ("coffee", "chelsea"):
+        explorer.buttons["undo"].click()
+        assert explorer.wait()
+        assert explorer.knobs["photo"].value == name
+    np.testing.assert_array_equal(explorer.answer.composite, cold)
+    explorer.buttons["reset"].click()
+    turn(explorer, photo="coffee")
+    assert explorer.note.value == "Opened coffee."
+    assert "curve will show" in explorer.curve_words.value
+
+
+def test_undo_after_a_file_whose_folder_is_no_longer_listed(explorer, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write_image(tmp_path / folder / "p.png", np.full((50, 60, 3), 90, np.uint8))
+    turn(explorer, folder=f'  "{tmp_path / "one"}"  ')  # as a file manager copies it
+    first = explorer.answer.composite
+    turn(explorer, folder=str(tmp_path / "two"))
+    explorer.knobs["folder"].value = ""
+    assert explorer.note.value == "Opened p.png."
+    explorer.buttons["undo"].click()
+    assert explorer.wait()
+    assert explorer.knobs["file"].value is None
+    np.testing.assert_array_equal(explorer.answer.composite, first)
+
+
+def test_the_panel_opens_with_new_upload_buttons(explorer):
+    dead = [explorer.knobs[name] for name in ("own", "own_mask")]
+    turn(explorer, panel="Photo")
+    assert all(upload.comm is None for upload in dead)
+    drop(explorer.knobs["own"], "mine.png", encoded(np.full((60, 90, 3), 120, np.uint8)))
+    assert explorer.wait()
+    assert explorer.words.value.startswith("mine.png: ")
+
+
 def test_every_kind_of_region_can_be_chosen(explorer):
     turn(explorer, panel="Region", exposure=1.0, kind="rectangle", across=(0.0, 50.0), down=(0.0, 100.0))
     assert explorer.answer.region.mean() == pytest.approx(0.5, abs=0.01)
@@ -271,11 +330,16 @@ def test_every_kind_of_region_can_be_chosen(explorer):
         turn(explorer, x=x, y=y)
         explorer.buttons["add"].click()
     assert explorer.knobs["corners"].value == "0,0 100,0 0,100"
+    turn(explorer, corners="0, 0 100,0  0 ,100")
     assert explorer.wait()
     assert explorer.answer.region.mean() == pytest.approx(0.5, abs=0.01)
     explorer.buttons["remove"].click()
     assert explorer.wait()
+    assert explorer.knobs["corners"].value == "0,0 100,0"
     assert not explorer.answer.region.any()
+    turn(explorer, corners="0,0 here")
+    explorer.buttons["add"].click()
+    assert explorer.note.value.startswith("No answer: found the corner ")
     small = turn(explorer, kind="grow", tolerance=5.0).region.sum()
     assert turn(explorer, tolerance=30.0).region.sum() > small
     assert explorer.knobs["across"].layout.display == "none"
@@ -356,8 +420,8 @@ def test_every_knob_is_described_and_every_screen_has_a_fixed_frame(explorer):
     for name, knob in explorer.knobs.items():
         assert knob.description or name == "panel", name
     for screen in explorer.screens.values():
-        assert screen.layout.width.endswith("px")
-        assert screen.layout.height.endswith("px")
+        assert "px" in screen.layout.width  # neither the picture nor what stands beside it decides
+        assert "px" in screen.layout.height
 
 
 def test_a_closed_explorer_says_so():

@@ -8,6 +8,7 @@ Places are in per cent of width and height, from the upper left corner, so that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from dirl_lib.synthesis.compose import polygon_mask
 
-__all__ = ["KINDS", "Region", "grow", "parse_corners", "region_mask"]
+__all__ = ["KINDS", "Place", "Region", "grow", "parse_corners", "region_mask"]
 
 KINDS = ("given", "rectangle", "polygon", "grow")
 MOST_CORNERS = 200
@@ -80,15 +81,15 @@ def region_mask(
     return polygon_mask([(x * width / 100, y * height / 100) for x, y in corners], (height, width))
 
 
-def parse_corners(text: str) -> list[Place]:
-    """Corners from words: "20,30 60,30 40,80" are three, x and y in per cent.
+def parse_corners(text: str, *, least: int = 3) -> list[Place]:
+    """Corners from words: "20,30 60,30 40,80" are three, x and y in per cent. A comma may have spaces around it.
 
     Raises:
-        ValueError: no such words, fewer than three corners or more than 200, a place outside the picture.
+        ValueError: no such words, fewer than `least` corners or more than 200, a place outside the picture.
     """
-    words = text.split()
-    if not 3 <= len(words) <= MOST_CORNERS:
-        raise ValueError(f"found {len(words)} corners, expected 3 to {MOST_CORNERS}, as 20,30 60,30 40,80")
+    words = re.sub(r"\s*,\s*", ",", text).split()
+    if not least <= len(words) <= MOST_CORNERS:
+        raise ValueError(f"found {len(words)} corners, expected {least} to {MOST_CORNERS}, as 20,30 60,30 40,80")
     corners = []
     for word in words:
         try:

@@ -1,9 +1,10 @@
-"""JupyterLab in a real browser: what the browser tests press and read."""
+"""JupyterLab and Voila in a real browser: what the browser tests press and read."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -49,19 +50,25 @@ def find_browser() -> str:
 
 @contextmanager
 def serve(folder: Path, program: str, *options: str) -> Iterator[str]:
-    """A Jupyter program on a free port, as long as the block lasts; yields its address."""
-    with (folder / f"{program}.log").open("w") as log:
+    """A Python module on a free port, "jupyter lab" or "voila", as long as the block lasts; yields its address."""
+    with (folder / "server.log").open("w") as log:
         port = _free_port()
-        command = [sys.executable, "-m", "jupyter", program, f"--port={port}", "--no-browser", *options]
+        command = [sys.executable, "-m", *program.split(), f"--port={port}", "--no-browser", *options]
         environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(_settings(folder)), "DIRL_PROFILE": "quick"}
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait_for(f"{address}/api" if program == "lab" else address, server, log.name)
+            _wait_for(f"{address}/api" if "lab" in program else address, server, log.name)
             yield address
         finally:
             server.terminate()
             server.wait(30)
+
+
+def options_of(target: str) -> list[str]:
+    """What the Makefile gives to the program that a target starts."""
+    shown = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [word for word in shlex.split(shown) if word.startswith("--")]
 
 
 def copy_course(folder: Path) -> Path:
@@ -100,12 +107,6 @@ class OpenNotebook:
         _wait_until(lambda: self.path.stat().st_mtime_ns != before, 60, "the notebook was not saved")
         return nbformat.read(self.path, as_version=4)
 
-    def take_picture(self, name: str) -> None:
-        """A picture of the window in `build/browser/`."""
-        folder = ROOT / "build" / "browser"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=folder / f"{name}.png")
-
     @property
     def _waiting(self) -> Any:
         return self.page.locator(".jp-InputPrompt", has_text="[*]:")
@@ -120,6 +121,13 @@ class OpenNotebook:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.path.name}: not at its end after {PATIENCE} s, {busy} cells wait")
             time.sleep(0.5)
+
+
+def take_picture(page: Any, name: str) -> None:
+    """A picture of the window in `build/browser/`."""
+    folder = ROOT / "build" / "browser"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
 
 
 def errors_of(notebook: Any) -> list[str]:

@@ -1,15 +1,28 @@
-"""The course as its readers see it: JupyterLab in headless Chromium. Not part of `make test`: `make test-browser`."""
+"""The course and the app as readers see them, in headless Chromium. Not part of `make test`: `make test-browser`."""
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from lab import FLAGS, TOKEN, OpenNotebook, copy_course, errors_of, find_browser, serve
+from lab import (
+    FLAGS,
+    ROOT,
+    TOKEN,
+    OpenNotebook,
+    copy_course,
+    errors_of,
+    find_browser,
+    options_of,
+    serve,
+    take_picture,
+)
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -29,8 +42,8 @@ def page() -> Iterator[Any]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address and checkout."""
     checkout = copy_course(tmp_path_factory.mktemp("lab"))
-    options = ["--allow-root", f"--IdentityProvider.token={TOKEN}"]
-    with serve(checkout, "lab", *options) as address:
+    options = ["--allow-root", f"--IdentityProvider.token={TOKEN}", *options_of("lab")]
+    with serve(checkout, "jupyter lab", *options) as address:
         yield address, checkout
 
 
@@ -44,7 +57,7 @@ def test_run_all_by_the_menu_leaves_no_error(page: Any, lab: tuple[str, Path], n
     address, checkout = lab
     notebook = OpenNotebook(page, address, find(checkout, number))
     notebook.run_all()
-    notebook.take_picture(f"{number}-run")
+    take_picture(page, f"{number}-run")
     assert_ran(notebook)
 
 
@@ -63,7 +76,7 @@ def explorer(page: Any, lab: tuple[str, Path]) -> OpenNotebook:
     notebook.run_all()
     assert_ran(notebook)
     knob(page, "exposure").scroll_into_view_if_needed()
-    notebook.take_picture("12-explorer")
+    take_picture(page, "12-explorer")
     return notebook
 
 
@@ -86,7 +99,8 @@ def wait_for(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
-def test_a_slider_is_moved_by_the_keyboard_and_the_pictures_follow(page: Any, explorer: OpenNotebook) -> None:
+@pytest.mark.usefixtures("explorer")
+def test_a_slider_is_moved_by_the_keyboard_and_the_pictures_follow(page: Any) -> None:
     handle, before = knob(page, "exposure"), shown(page)
     value = handle.get_attribute("aria-valuenow")
     handle.focus()
@@ -95,16 +109,24 @@ def test_a_slider_is_moved_by_the_keyboard_and_the_pictures_follow(page: Any, ex
     wait_for(lambda: handle.get_attribute("aria-valuenow") != value)
     wait_for(lambda: shown(page) != before)
     time.sleep(3)  # the curve comes last
-    explorer.take_picture("12-moved")
+    take_picture(page, "12-moved")
 
 
 @pytest.mark.usefixtures("explorer")
-def test_on_a_laptop_knobs_and_pictures_are_seen_together(page: Any) -> None:
+@pytest.mark.parametrize("screen", [(1280, 800), (1366, 768), (1920, 1080)])
+def test_knobs_and_pictures_are_seen_together(page: Any, screen: tuple[int, int]) -> None:
+    width, height = screen
+    page.set_viewport_size({"width": width, "height": height})
+    time.sleep(1)
     slider = knob(page, "exposure").bounding_box()
     places = [place for picture in page.locator("img.widget-image").all() if (place := picture.bounding_box())]
     beside = [place for place in places if abs(place["y"] - slider["y"]) < 200 and place["x"] > slider["x"]]
     assert len(beside) >= 3, "the pictures have moved below the knobs"
-    assert all(place["x"] + place["width"] < LAPTOP["width"] for place in beside)
+    assert all(place["x"] + place["width"] < width for place in beside)
+    large = sorted(beside, key=lambda place: place["width"])[-3:]
+    assert len({place["y"] for place in large}) == 1, "the titles take different numbers of lines"
+    assert large[0]["width"] > width / 8.2
+    page.set_viewport_size(LAPTOP)
 
 
 @pytest.mark.usefixtures("explorer")
@@ -115,7 +137,8 @@ def test_tab_reaches_the_next_slider(page: Any) -> None:
     assert knob(page, "temperature").evaluate("handle => handle === document.activeElement")
 
 
-def test_a_file_is_dropped_in_and_a_bad_one_meets_a_line(page: Any, explorer: OpenNotebook, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("explorer")
+def test_a_file_is_dropped_in_and_a_bad_one_meets_a_line(page: Any, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), (30, 120, 200)).save(tmp_path / "sky.png")
     (tmp_path / "torn.png").write_bytes(b"no picture")
     page.locator(".widget-toggle-buttons button", has_text="Photo").last.click()
@@ -124,8 +147,33 @@ def test_a_file_is_dropped_in_and_a_bad_one_meets_a_line(page: Any, explorer: Op
     wait_for(lambda: shown(page) != before)
     upload(page, tmp_path / "torn.png")
     wait_for(lambda: page.get_by_text("Not opened: torn.png").count() > 0)
-    explorer.take_picture("12-files")
+    take_picture(page, "12-files")
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "camera.png", compress_level=0)  # 15 MB
+    (tmp_path / "film.jpg").write_bytes(os.urandom(1 << 20) * 100)
+    upload(page, tmp_path / "camera.png")
+    wait_for(lambda: page.get_by_text("Opened camera.png.").count() > 0)
+    upload(page, tmp_path / "film.jpg")
+    wait_for(lambda: page.get_by_text("Not opened: film.jpg: found bytes of an unknown kind").count() > 0)
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def test_the_app_is_the_explorer_without_code(page: Any, tmp_path: Path) -> None:
+    pytest.importorskip("voila", reason="`make test-browser` installs voila")
+    app = ROOT / "tools" / "app.ipynb"
+    with serve(tmp_path, "voila", *options_of("app"), str(app)) as address:
+        page.goto(address)
+        knob(page, "temperature").wait_for(timeout=120_000)
+        wait_for(lambda: page.get_by_text("chelsea: nothing is changed yet").count() == 1)
+        before = shown(page)
+        knob(page, "temperature").focus()
+        for _ in range(15):
+            page.keyboard.press("ArrowLeft")
+        wait_for(lambda: page.get_by_text("chelsea, temperature -0.75").count() == 1)
+        assert shown(page) != before
+        assert page.get_by_text("import").count() == 0
+        time.sleep(3)  # the curve comes last
+        take_picture(page, "app")
 
 
 def upload(page: Any, path: Path) -> None:
