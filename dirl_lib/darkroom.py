@@ -35,7 +35,7 @@ from dirl_lib.plotting import heat_picture
 from dirl_lib.prediction import Prediction, outline
 from dirl_lib.synthesis.color_transfer import recolor
 from dirl_lib.synthesis.editing import Edit, apply_edit
-from dirl_lib.synthesis.regions import Place, Region, parse_corners, region_mask
+from dirl_lib.synthesis.regions import Region, parse_corners, pixel_at, region_mask
 from dirl_lib.weights import load_model
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "Scores",
     "describe",
     "mask_from_bytes",
+    "network_name",
     "photo_from_bytes",
     "photo_from_file",
     "pictures",
@@ -204,17 +205,16 @@ class Darkroom:
             FileNotFoundError, CheckpointError: see `dirl_lib.weights.load_model`.
             TypeError: a network without attention.
         """
-        photo, edit = question.photo, question.edit
+        photo, key = question.photo, _what_counts(question)
         region = self._region(question)
-        place = (photo, question.region)
         composite = self._once(
             "composite",
-            (place, edit, question.reference),
-            lambda: apply_edit(photo.image, region, edit, transferred=self._transferred(question, region)),
+            key,
+            lambda: apply_edit(photo.image, region, question.edit, transferred=self._transferred(question, region)),
         )
         seen = self._once(
             "look",
-            (place, edit, question.reference, question.network),
+            (key, question.network),
             lambda: look(self._model(question.network), to_tensor(composite))[0],
         )
         touched = bool((composite != photo.image).any())
@@ -222,7 +222,6 @@ class Darkroom:
         marked = float((seen.mask > question.threshold).double().mean())
         return Answer(region, composite, seen, scores, marked)
 
-    @torch.no_grad()
     def curve(self, question: Question, stop: Callable[[], bool] = lambda: False) -> Curve | None:
         """Show the network the edit at each of `STRENGTHS`.
 
@@ -239,24 +238,41 @@ class Darkroom:
         region = self._region(question)
         if not region.any() or question.edit.changes_nothing:
             return None
-        model, transferred = self._model(question.network), self._transferred(question, region)
+        key = (_what_counts(question), question.network)
+        masks = self._once("masks", key, lambda: self._masks(question, region, stop))
+        if masks is None:
+            return None
         columns: list[tuple[float, float, float]] = []
-        for strength in STRENGTHS:
-            if stop():
-                return None
-            composite = apply_edit(question.photo.image, region, question.edit.at(strength), transferred=transferred)
-            mask = model(to_tensor(composite)).mask[0, 0]
+        for mask in masks:
             inside = mask.numpy()[region].mean()
             outside = mask.numpy()[~region].mean() if not region.all() else 0.0
             iou = iou_score(mask[None, None], mask_to_tensor(region), threshold=question.threshold)
             columns.append((float(inside), float(outside), iou.item()))
         return Curve(STRENGTHS, *zip(*columns, strict=True))
 
+    @torch.no_grad()
+    def _masks(
+        self, question: Question, region: NDArray[np.bool_], stop: Callable[[], bool]
+    ) -> list[torch.Tensor] | None:
+        """What the network predicts at each of `STRENGTHS`, each (H, W); None if it was given up."""
+        model, transferred = self._model(question.network), self._transferred(question, region)
+        masks = []
+        for strength in STRENGTHS:
+            if stop():
+                return None
+            composite = apply_edit(question.photo.image, region, question.edit.at(strength), transferred=transferred)
+            masks.append(model(to_tensor(composite)).mask[0, 0])
+        return masks
+
     def _region(self, question: Question) -> NDArray[np.bool_]:
-        wanted, photo = question.region, question.photo
-        if wanted.kind == "polygon" and len(parse_corners(wanted.corners, least=0)) < 3:
-            return np.zeros(photo.image.shape[:2], dtype=np.bool_)  # still being drawn
-        return self._once("region", (photo, wanted), lambda: region_mask(photo.image, wanted, photo.masks))
+        photo, wanted = question.photo, question.region.reduced()
+        if wanted.kind != "polygon":
+            return self._once("region", (photo, wanted), lambda: region_mask(photo.image, wanted, photo.masks))
+        parse_corners(wanted.corners, least=0)  # what is misspelt is told
+        try:
+            return region_mask(photo.image, wanted)
+        except ValueError:  # fewer than three corners, or all on one line: it is still being drawn
+            return np.zeros(photo.image.shape[:2], dtype=np.bool_)
 
     def _transferred(self, question: Question, region: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         photo, method, reference = question.photo, question.edit.method, question.reference
@@ -265,7 +281,7 @@ class Darkroom:
         colors = photo.image[~region] if reference == OUTSIDE else _reference_colors(reference)
         return self._once(
             "transferred",
-            (photo, question.region, method, reference),
+            (photo, question.region.reduced(), method, reference),
             lambda: recolor(photo.image, region, colors, method),
         )
 
@@ -275,9 +291,13 @@ class Darkroom:
         return self._models[network]
 
     def _once(self, step: str, key: Hashable, make: Callable[[], T]) -> T:
-        if step not in self._kept or self._kept[step][0] != key:
-            self._kept[step] = (key, make())
-        made: T = self._kept[step][1]
+        """What `make` gives, or gave for this key; a None is not kept."""
+        if step in self._kept and self._kept[step][0] == key:
+            made: T = self._kept[step][1]
+            return made
+        made = make()
+        if made is not None:
+            self._kept[step] = (key, made)
         return made
 
 
@@ -311,16 +331,21 @@ def describe(question: Question, answer: Answer) -> str:
     """The answer in words: what is marked, what should be, and how well the two agree."""
     name, most = question.photo.name, float(answer.look.mask.max())
     found = (
-        f"{Path(question.network).stem} marks {answer.marked:.1%} of the picture (largest probability {most:.2f}) "
+        f"{network_name(question.network)} marks {answer.marked:.1%} of the picture (largest probability {most:.2f}) "
         f"at threshold {question.threshold:.2f}."
     )
     if not answer.region.any():
-        return f"{name}: no region yet, a polygon needs three corners. {found}"
+        return f"{name}: no region yet, a polygon needs three corners that are not on one line. {found}"
     region = f"The region covers {answer.region.mean():.1%}."
     if answer.scores is None:
         return f"{name}: nothing is changed yet, so whatever is marked is a false alarm. {region} {found}"
     ap, f1, iou = answer.scores
     return f"{name}, {question.edit}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
+
+
+def network_name(network: str) -> str:
+    """A network as it is called on the page: a model of the kit by its name, a weight file with its folder."""
+    return "/".join(Path(network).with_suffix("").parts[-2:])
 
 
 def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float:
@@ -336,6 +361,12 @@ def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float:
         if p1 > threshold:
             return s0 + (s1 - s0) * (threshold - p0) / (p1 - p0)
     return math.inf
+
+
+def _what_counts(question: Question) -> Hashable:
+    """All that the composite depends on."""
+    reference = question.reference if question.edit.method else OUTSIDE
+    return question.photo, question.region.reduced(), question.edit, reference
 
 
 def _scores(mask: torch.Tensor, region: NDArray[np.bool_], threshold: float) -> Scores:
@@ -356,15 +387,11 @@ def _drawn(question: Question, answer: Answer) -> NDArray[np.uint8]:
     if region.kind not in ("polygon", "grow"):
         return picture
     height, width = answer.region.shape
-
-    def pixel(place: Place) -> tuple[int, int]:
-        x, y = (min(int(part * side / 100), side - 1) for part, side in zip(place, (width, height), strict=True))
-        return x, y
-
     drawn = Image.fromarray(picture)
     pen = ImageDraw.Draw(drawn)
-    corners = [pixel(corner) for corner in parse_corners(region.corners, least=0)] if region.kind == "polygon" else []
-    x, y = pixel(region.cursor)
+    places = parse_corners(region.corners, least=0) if region.kind == "polygon" else []
+    corners = [pixel_at(place, (height, width)) for place in places]
+    x, y = pixel_at(region.cursor, (height, width))
     for more, color in ((1, "black"), (0, "white")):
         if not answer.region.any():
             pen.line(corners, color, 1 + 2 * more)  # the first two corners enclose nothing yet

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import html
 import io
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
@@ -34,6 +35,7 @@ from dirl_lib.darkroom import (
     Question,
     describe,
     mask_from_bytes,
+    network_name,
     photo_from_bytes,
     photo_from_file,
     pictures,
@@ -52,7 +54,7 @@ from dirl_lib.synthesis.regions import KINDS, Place, Region, parse_corners
 from dirl_lib.weights import IN_THE_BOX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["Explorer", "contact_sheet", "uploaded"]
 
@@ -85,8 +87,12 @@ LEGEND = "A: attention, fine to coarse; b, a: coarsest features before and after
 
 SOURCES = ("photo", "file")
 EDITING = (*RANGES, "method", "reference")
+VIEWING = ("threshold", "opacity", "network")
 PLACING = ("kind", "given", "across", "down", "corners", "x", "y", "tolerance")
+UNDONE = (*SOURCES, *EDITING, *VIEWING, *PLACING)
 """The knobs that undo takes back."""
+ONE_DRAG = 1.0
+"""Seconds: values of one knob that follow each other faster are one move."""
 
 OF_KIND = {
     "given": ("given",),
@@ -133,8 +139,6 @@ class Explorer:
     """The last error or the last thing saved, one line."""
     view: Any
     """All of it, to be displayed."""
-    answer: Answer | None
-    """The newest answer; None before the first, and after a question that had none."""
 
     def __init__(
         self,
@@ -150,14 +154,14 @@ class Explorer:
         self._darkroom = Darkroom()
         self._quiet = False
         self._history: list[_Moment] = []
-        self._last_moved = ""
+        self._last_moved, self._last_time = "", 0.0
         self._question: Question | None = None
-        self.answer = None
+        self._answered: tuple[Question, Answer] | None = None
         self._make_knobs(names, str(folder))
         self._make_screens()
         self._offer_regions()
-        self._show_kind()
         self._present = self._positions()
+        self._start = self._present.values
         self._listen()
         self.view = self._layout()
         self._worker = LatestOnly(self._show, self._fail, finish=self._show_curve)
@@ -167,6 +171,11 @@ class Explorer:
         from IPython.display import display
 
         display(self.view)  # type: ignore[no-untyped-call]
+
+    @property
+    def answer(self) -> Answer | None:
+        """The newest answer; None before the first, and after a question that had none."""
+        return self._answered[1] if self._answered else None
 
     def wait(self, timeout: float = 60.0) -> bool:
         """Wait until the pictures and the curve have followed the knobs; for programs. False if it took too long."""
@@ -200,7 +209,7 @@ class Explorer:
             "tolerance": _slider("tolerance", Region().tolerance, 0.0, 60.0),
             "method": _dropdown("transfer", [("none", ""), *((name, name) for name in METHODS)], ""),
             "reference": _dropdown("colours of", reference_names(), OUTSIDE),
-            "network": _dropdown("network", [(Path(name).stem, name) for name in networks], networks[0]),
+            "network": _dropdown("network", [(network_name(name), name) for name in networks], networks[0]),
             "out": _text("to folder", folder, "explorer"),
             "panel": widgets.ToggleButtons(options=PANELS, value="Colour", style={"button_width": "70px"}),
         }
@@ -230,10 +239,8 @@ class Explorer:
         self.screens["curve"] = widgets.Image(value=BLANK, format="png", layout=_box(width="300px", height="165px"))
 
     def _listen(self) -> None:
-        for name in (*EDITING, *PLACING):
+        for name in (*EDITING, *PLACING, *VIEWING):
             self.knobs[name].observe(self._moved(name), names="value")
-        for name in ("threshold", "opacity", "network"):
-            self.knobs[name].observe(lambda _: self._ask(), names="value")
         actions: dict[str, Callable[[Any], None]] = {
             "photo": self._take_sample,
             "folder": self._list_folder,
@@ -321,13 +328,13 @@ class Explorer:
         wanted = OF_KIND[self.knobs["kind"].value]
         for name in PLACING[1:]:
             self.knobs[name].layout.display = "" if name in wanted else "none"
-        if hasattr(self, "_corner_buttons"):
-            self._corner_buttons.layout.display = "" if "corners" in wanted else "none"
+        self._corner_buttons.layout.display = "" if "corners" in wanted else "none"
 
     # --- from knobs to a question ---
 
-    def _ask(self) -> None:
-        names = (*PLACING, "reference", "threshold", "opacity", "network")
+    def _ask(self, told: str = "") -> None:
+        """Ask what the knobs ask, and tell a line beside it."""
+        names = (*PLACING, *VIEWING, "reference")
         value = {name: self.knobs[name].value for name in names}
         region = Region(
             value["kind"],
@@ -338,7 +345,7 @@ class Explorer:
             cursor=(value["x"], value["y"]),
             tolerance=value["tolerance"],
         )
-        self._question = Question(
+        question = Question(
             self._photo,
             region,
             self._edit(),
@@ -348,9 +355,12 @@ class Explorer:
             opacity=value["opacity"],
             drawing=self.knobs["panel"].value == "Region",
         )
-        self._tell("")
+        if self._question is None or question.photo is not self._question.photo:
+            self.screens["curve"].value, self.curve_words.value = BLANK, ""  # of the photograph before
+        self._question = question
+        self._tell(told)
         try:
-            self._worker.submit(self._question)
+            self._worker.submit(question)
         except RuntimeError as error:  # closed
             self._tell(str(error))
 
@@ -364,20 +374,21 @@ class Explorer:
             if self._quiet:
                 return
             # A drag sends a hundred values; it is one move, and one undo takes it back.
-            if name != self._last_moved:
+            now = time.monotonic()
+            if name != self._last_moved or now > self._last_time + ONE_DRAG:
                 self._history.append(self._present)
-                self._last_moved = name
+            self._last_moved, self._last_time = name, now
             self._present = self._positions()
             self._ask()
 
         return moved
 
     def _positions(self) -> _Moment:
-        return _Moment(self._photo, {name: self.knobs[name].value for name in (*SOURCES, *EDITING, *PLACING)})
+        return _Moment(self._photo, {name: self.knobs[name].value for name in UNDONE})
 
     @contextmanager
-    def _one_move(self) -> Iterator[None]:
-        """Several knobs turned at once, by program: one question at the end."""
+    def _one_move(self, told: str = "") -> Iterator[None]:
+        """Several knobs turned at once, by program: one question at the end, with a line beside it."""
         self._quiet = True
         try:
             yield
@@ -385,7 +396,7 @@ class Explorer:
             self._quiet = False
             self._last_moved = ""
             self._present = self._positions()
-            self._ask()
+            self._ask(told)
 
     def _undo(self) -> None:
         if not self._history:
@@ -394,18 +405,19 @@ class Explorer:
         self._photo, values = self._history.pop()
         with self._one_move():
             self.knobs["given"].options = list(self._photo.masks)
-            if values["file"] not in dict(self.knobs["file"].options).values():
-                values["file"] = None  # another folder is open by now
-            for name, value in values.items():
-                self.knobs[name].value = value
+            self._choose_sources(values)
+            for name in (*EDITING, *PLACING, *VIEWING):
+                self.knobs[name].value = values[name]
 
     def _reset(self) -> None:
-        self._history.append(self._present)
+        before = self._present
         with self._one_move():
-            for name in RANGES:
-                self.knobs[name].value = getattr(Edit(), name)
-            self.knobs["method"].value, self.knobs["reference"].value = "", OUTSIDE
+            for name in (*EDITING, *PLACING):
+                if name != "given":
+                    self.knobs[name].value = self._start[name]
             self._choose_first_region()
+        if self._present != before:
+            self._history.append(before)
 
     # --- photographs and regions ---
 
@@ -417,16 +429,23 @@ class Explorer:
             photo = get()
         except (OSError, ValueError) as error:
             self._tell(f"Not opened: {error}")
+            self._choose_sources(self._present.values)
             return
         self._history.append(self._present)
         self._photo = photo
-        self.screens["curve"].value, self.curve_words.value = BLANK, ""  # it is that of the photograph before
-        with self._one_move():
-            for name in {*SOURCES} - {source}:
-                self.knobs[name].value = None  # so that it can be chosen again
-            self._offer_regions()
         kept = "" if self._edit().changes_nothing else " The edit is kept; Reset removes it."
-        self._tell(f"Opened {photo.name}.{kept}")
+        with self._one_move(f"Opened {photo.name}.{kept}"):
+            self._choose_sources({source: self.knobs[source].value} if source in SOURCES else {})
+            self._offer_regions()
+
+    def _choose_sources(self, values: Mapping[str, Any]) -> None:
+        """Show where the photograph comes from, without opening anything; a source that is not named shows nothing."""
+        quiet, self._quiet = self._quiet, True
+        for name in SOURCES:
+            offered = [option[1] if isinstance(option, tuple) else option for option in self.knobs[name].options]
+            # The files of a folder are no longer offered once another folder is open.
+            self.knobs[name].value = values.get(name) if values.get(name) in offered else None
+        self._quiet = quiet
 
     def _take_sample(self, change: Any) -> None:
         if change["new"] is not None:
@@ -458,21 +477,19 @@ class Explorer:
         name = change["new"].strip().strip("\"'")  # as a file manager copies it
         if not name:
             return
-        folder = Path(name).expanduser()
         try:
+            folder = Path(name).expanduser()
             files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
-        except (OSError, ValueError):
+        except (OSError, RuntimeError, ValueError):  # RuntimeError: ~ of somebody who has no home here
             files = []
         if not files:
-            self._tell(
-                f"{printable(folder, 200)}: found no pictures there, expected a folder with some; check the name"
-            )
+            self._tell(f"{printable(name, 200)}: found no pictures there, expected a folder with some; check the name")
             return
         options = [(printable(path.name, 60), str(path)) for path in files[:MOST_FILES]]
         self.knobs["file"].options = options
         self.knobs["file"].value = options[0][1]  # which opens it
         if len(files) > MOST_FILES:
-            self._tell(f"The first {MOST_FILES} of {len(files)} pictures are offered.")
+            self.note.value += f" The first {MOST_FILES} of {len(files)} pictures are offered."
 
     def _offer_regions(self) -> None:
         self.knobs["given"].options = list(self._photo.masks)
@@ -492,32 +509,38 @@ class Explorer:
     def _change_corners(self, change: Callable[[list[Place]], list[Place]]) -> None:
         try:
             corners = change(parse_corners(self.knobs["corners"].value, least=0))
+            text = " ".join(f"{x:g},{y:g}" for x, y in corners)
+            parse_corners(text, least=0)
         except ValueError as error:
             self._tell(f"No answer: {error}")
             return
         self._last_moved = ""  # each click is a move of its own
-        self.knobs["corners"].value = " ".join(f"{x:g},{y:g}" for x, y in corners)
+        self.knobs["corners"].value = text
 
     # --- from a question to pictures; these four run in the worker's thread ---
 
     def _show(self, question: Question) -> None:
-        self.answer = answer = self._darkroom.answer(question)
+        answer = self._darkroom.answer(question)
         for name, picture in pictures(question, answer).items():
             self.screens[name].value = _png(picture)
         self.words.value = html.escape(describe(question, answer))
+        self._answered = question, answer
 
     def _show_curve(self, question: Question) -> None:
         curve = self._darkroom.curve(question, stop=lambda: self._worker.waiting)
-        if curve is not None:
-            self.screens["curve"].value = _chart(curve, question.threshold)
-            self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold))
-        elif not self._worker.waiting:
-            self.screens["curve"].value = BLANK
-            self.curve_words.value = "Recolour the region: a curve will show how strong the edit must be."
+        chart = BLANK if curve is None else _chart(curve, question.threshold)
+        if question is not self._question or self._worker.waiting:
+            return  # by now it would be the curve of something else
+        self.screens["curve"].value = chart
+        self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold))
 
-    def _fail(self, error: Exception) -> None:
-        self.answer = None
-        self.words.value = self.curve_words.value = ""  # those of the question before would be taken for an answer
+    def _fail(self, question: Question, error: Exception) -> None:
+        if question is not self._question:
+            return  # a newer one is on its way, and what it meets is told
+        self._answered = None
+        for screen in self.screens.values():
+            screen.value = BLANK  # the pictures of the question before would be taken for an answer
+        self.words.value = self.curve_words.value = ""
         self._tell(f"No answer: {error}")
 
     def _tell(self, line: str) -> None:
@@ -526,24 +549,28 @@ class Explorer:
     # --- files ---
 
     def _save(self) -> None:
-        if not self.wait() or self.answer is None or self._question is None:
+        name = self.knobs["out"].value.strip().strip("\"'")
+        if not name:
+            self._tell("Not saved: found no folder, expected its name, as explorer")
+            return
+        if not self.wait() or self._answered is None or self._answered[0] is not self._question:
             self._tell("Nothing saved: there is no answer to save.")
             return
-        folder = Path(self.knobs["out"].value).expanduser()
-        question, answer = self._question, self.answer
+        question, answer = self._answered
         shown = pictures(question, answer)
         titles = {"picture": "picture", "mask": "how sure", "overlay": "overlay"} | {
             name: name for name in shown if "_" in name
         }
         sheet = contact_sheet([(title, shown[name]) for name, title in titles.items()], describe(question, answer))
         try:
+            folder = Path(name).expanduser().resolve()
             folder.mkdir(parents=True, exist_ok=True)
             start = _free_start(folder)
             write_image(folder / f"{start}_figure.png", sheet)
             write_image(folder / f"{start}_picture.png", answer.composite)
             write_mask(folder / f"{start}_region.png", answer.region)
             write_mask(folder / f"{start}_found.png", answer.look.mask.numpy() > question.threshold)
-        except (OSError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of somebody who has no home here
             self._tell(f"Not saved: {error}")
             return
         self._tell(f"Saved as {start}_figure.png, _picture, _region and _found in {folder}")
@@ -557,20 +584,19 @@ def uploaded(value: Any) -> list[tuple[str, bytes]]:
     return [(name, bytes(each["content"])) for name, each in files]
 
 
-def contact_sheet(tiles: Sequence[tuple[str, NDArray[np.uint8]]], text: str, *, columns: int = 5) -> NDArray[np.uint8]:
-    """Titled pictures in a grid with a text below, uint8 (H, W, 3).
+def contact_sheet(tiles: Sequence[tuple[str, NDArray[np.uint8]]], text: str) -> NDArray[np.uint8]:
+    """Titled pictures, five in a row, with a text below, uint8 (H, W, 3).
 
     Args:
         tiles: title and picture, uint8 (h, w, 3), each at most 256 pixels a side; smaller ones are enlarged.
         text: wrapped to the width.
-        columns: tiles in a row.
 
     Raises:
         ValueError: no tiles.
     """
     if not tiles:
         raise ValueError("found no tiles, expected at least one titled picture")
-    side, head = 256, 24
+    columns, side, head = 5, 256, 24
     rows = -(-len(tiles) // columns)
     scales = [side / max(picture.shape[:2]) for _, picture in tiles]
     sizes = [
@@ -603,7 +629,9 @@ def _wrapped(text: str, font: Any, width: int) -> list[str]:
     return lines
 
 
-def _curve_in_words(curve: Curve, threshold: float) -> str:
+def _curve_in_words(curve: Curve | None, threshold: float) -> str:
+    if curve is None:
+        return "Recolour the region: a curve will show how strong the edit must be."
     strength = seen_from(curve, threshold)
     if strength == 0:
         return "The network marks this region even untouched; what it sees is not the edit."

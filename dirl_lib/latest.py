@@ -6,6 +6,7 @@ one place waits: a new request takes it, whoever sat there before.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -20,16 +21,17 @@ class LatestOnly(Generic[R]):
 
     Args:
         handle: called in the thread with each request that is taken up, in the order of asking.
-        failed: called in the thread with whatever `handle` or `finish` raises; nothing is lost in silence.
-        finish: called with a request after it was handled, if for `pause` seconds nothing newer came: what may be late.
-            It should look at `waiting` now and then and stop if something newer waits.
+        failed: called in the thread with a request and what `handle` or `finish` raised on it; nothing is lost in
+            silence.
+        finish: called with a request after it was handled without an error, if for `pause` seconds nothing newer came:
+            what may be late. It should look at `waiting` now and then and stop if something newer waits.
         pause: seconds.
     """
 
     def __init__(
         self,
         handle: Callable[[R], object],
-        failed: Callable[[Exception], object],
+        failed: Callable[[R, Exception], object],
         *,
         finish: Callable[[R], object] | None = None,
         pause: float = 0.15,
@@ -86,16 +88,21 @@ class LatestOnly(Generic[R]):
                     return
                 request = self._slot.pop()
                 self._busy = True
-            self._guarded(self._handle, request)
-            if self._finish is None:
+            if not self._guarded(self._handle, request) or self._finish is None:
                 continue
             with self._change:
                 newer = self._change.wait_for(lambda: self.waiting, self._pause)
             if not newer:
                 self._guarded(self._finish, request)
 
-    def _guarded(self, call: Callable[[R], object], request: R) -> None:
+    def _guarded(self, call: Callable[[R], object], request: R) -> bool:
+        """Whether it went well; a thread that dies would take every later picture with it."""
         try:
             call(request)
-        except Exception as error:  # a thread that dies would take every later picture with it
-            self._failed(error)
+        except Exception as error:
+            try:
+                self._failed(request, error)
+            except Exception:
+                logging.getLogger(__name__).exception("an error that could not be told: %s", error)
+            return False
+        return True

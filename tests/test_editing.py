@@ -112,11 +112,10 @@ def test_a_transfer_is_the_librarys_and_blends_evenly(method):
     reference = picture(1).reshape(-1, 3) // 2
     whole = recolor(image, region, reference, method)
     edit = Edit(method=method)
-    np.testing.assert_array_equal(apply_edit(image, region, edit, reference), whole)
     np.testing.assert_array_equal(apply_edit(image, region, edit, transferred=whole), whole)
-    half = apply_edit(image, region, edit.at(0.5), reference)
+    half = apply_edit(image, region, edit.at(0.5), transferred=whole)
     np.testing.assert_allclose(half, (image.astype(float) + whole) / 2, atol=0.51)
-    np.testing.assert_array_equal(apply_edit(image, region, edit.at(0.0), reference), image)
+    np.testing.assert_array_equal(apply_edit(image, region, edit.at(0.0), transferred=whole), image)
 
 
 def test_an_empty_region_is_no_edit():
@@ -162,7 +161,7 @@ def test_what_cannot_be_recoloured_is_refused():
         Edit(method="pitie")
     with pytest.raises(ValueError, match=r"found a region of bool \(3, 3\), expected bool \(12, 16\)"):
         apply_edit(image, np.ones((3, 3), dtype=bool), Edit())
-    with pytest.raises(ValueError, match="found the method 'idt' without reference colours"):
+    with pytest.raises(ValueError, match="found the method 'idt', expected the transferred image"):
         apply_edit(image, left_half(image), Edit(method="idt"))
 
 

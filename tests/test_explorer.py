@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import threading
 
 import ipywidgets as widgets
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from dirl_lib import darkroom as darkroom_module
+from dirl_lib import explorer as explorer_module
 from dirl_lib.darkroom import (
     STRENGTHS,
     Curve,
@@ -18,6 +20,7 @@ from dirl_lib.darkroom import (
     Question,
     describe,
     mask_from_bytes,
+    network_name,
     photo_from_bytes,
     pictures,
     sample_photo,
@@ -192,6 +195,36 @@ def test_the_first_corners_are_drawn_before_they_enclose_anything(cat, corners):
     assert cross[int(height * 0.9), int(width * 0.5)]
 
 
+@pytest.mark.parametrize("corners", ["10,10 90,90 50,50", "20,20 20,20 20,20", "0,0 100,0 0,0 100,0"])
+def test_corners_on_one_line_are_a_polygon_that_is_still_being_drawn(cat, corners):
+    question = Question(cat, Region("polygon", corners=corners), Edit(exposure=1.0), drawing=True)
+    answer = Darkroom().answer(question)
+    assert not answer.region.any()
+    assert "no region yet" in describe(question, answer)
+
+
+def test_what_does_not_count_asks_no_network(cat, monkeypatch):
+    calls = []
+    monkeypatch.setattr(darkroom_module, "look", lambda *of: calls.append(of) or [look(*of)])
+    look = lambda model, images: darkroom_module.Look(model(images).mask[0, 0].detach(), (), (), ())  # noqa: E731
+    darkroom, question = Darkroom(), Question(cat, Region(name="face", cursor=(1, 1)), Edit(tint=1.0))
+    darkroom.answer(question)
+    for other in (
+        question._replace(region=Region(name="face", cursor=(9, 9), across=(0, 5))),
+        question._replace(reference="coffee/cup"),  # without a transfer
+        question._replace(drawing=True),
+    ):
+        darkroom.answer(other)
+    assert len(calls) == 1
+    darkroom.answer(question._replace(reference="coffee/cup", edit=Edit(tint=1.0, method="reinhard")))
+    assert len(calls) == 2
+
+
+def test_a_network_is_named_so_that_two_files_can_be_told_apart():
+    assert network_name("dirl-small-da") == "dirl-small-da"
+    assert network_name("runs/paper/best.safetensors") == "paper/best"
+
+
 def test_a_reference_from_the_sample_and_from_the_rest_of_the_photograph(cat):
     darkroom = Darkroom()
     question = Question(cat, Region(name="face"), Edit(method="reinhard"))
@@ -261,8 +294,26 @@ def test_each_slider_reaches_its_edit(explorer, name):
     )
 
 
-def test_undo_takes_a_whole_drag_back_and_reset_can_be_undone(explorer):
+def test_a_drag_ends_with_a_pause_or_another_knob(explorer, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(explorer_module.time, "monotonic", lambda: clock[0])
+    for after, name, value in (
+        (0, "exposure", 0.5),
+        (0.3, "exposure", 1.0),
+        (5, "exposure", 1.5),
+        (0.1, "threshold", 0.3),
+    ):
+        clock[0] += after
+        explorer.knobs[name].value = value
+    for exposure, threshold in ((1.5, 0.5), (1.0, 0.5), (0.0, 0.5)):
+        explorer.buttons["undo"].click()
+        assert (explorer.knobs["exposure"].value, explorer.knobs["threshold"].value) == (exposure, threshold)
+
+
+def test_undo_takes_a_whole_drag_back_and_reset_can_be_undone(explorer, monkeypatch):
+    monkeypatch.setattr(explorer_module.time, "monotonic", lambda: 1.0)
     start = explorer.screens["picture"].value
+    explorer.buttons["reset"].click()  # which changes nothing, and so is no move
     for value in (0.1, 0.2, 0.3):
         explorer.knobs["exposure"].value = value
     turn(explorer, tint=1.0)
@@ -350,8 +401,75 @@ def test_a_region_that_is_none_is_a_line_and_the_next_one_is_answered(explorer):
     assert turn(explorer, kind="rectangle", across=(50.0, 50.0)) is None
     assert explorer.note.value.startswith("No answer: found an outline that covers no pixel")
     assert explorer.words.value == explorer.curve_words.value == ""  # not those of the answer before
+    blank = {name: screen.value for name, screen in explorer.screens.items()}
+    assert len(set(blank.values())) == 1
     assert turn(explorer, across=(20.0, 50.0)) is not None
     assert explorer.note.value == ""
+    turn(explorer, across=(50.0, 50.0))
+    explorer.buttons["reset"].click()
+    assert explorer.wait()
+    assert explorer.knobs["across"].value == (25.0, 75.0)
+    assert explorer.answer is not None
+
+
+def test_looking_differently_asks_no_network_not_even_for_the_curve(explorer):
+    turn(explorer, temperature=-1.5)
+    passes = []
+    model = explorer._darkroom._models["dirl-small"]
+    hook = model.register_forward_hook(lambda *_: passes.append(1))
+    before = explorer.screens["curve"].value
+    turn(explorer, threshold=0.3)
+    turn(explorer, opacity=0.9)
+    turn(explorer, panel="Region", x=20.0, tolerance=40.0)
+    turn(explorer, reference="coffee/cup")
+    assert explorer.screens["curve"].value != before  # the threshold is drawn into it
+    assert not passes
+    turn(explorer, temperature=-1.0)
+    assert len(passes) == 1 + len(STRENGTHS)
+    hook.remove()
+
+
+def hold_first(monkeypatch, name, *, then=lambda answer: answer):
+    """Let the first call of a function of the explorer's module or of the darkroom's wait until it is let go."""
+    module = darkroom_module if hasattr(darkroom_module, name) else explorer_module
+    whole, inside, go = getattr(module, name), threading.Event(), threading.Event()
+
+    def held(*of, **options):
+        if inside.is_set():
+            return whole(*of, **options)
+        inside.set()
+        assert go.wait(60)
+        return then(whole(*of, **options))
+
+    monkeypatch.setattr(module, name, held)
+    return inside, go
+
+
+def test_an_old_error_does_not_stand_beside_a_new_answer(explorer, monkeypatch):
+    def fails(_):
+        raise RuntimeError("out of memory")
+
+    inside, go = hold_first(monkeypatch, "look", then=fails)
+    explorer.knobs["exposure"].value = 1.0
+    assert inside.wait(60)
+    explorer.knobs["exposure"].value = 1.5
+    go.set()
+    assert explorer.wait()
+    assert explorer.note.value == ""
+    assert "exposure +1.5" in explorer.words.value
+
+
+def test_the_curve_of_the_photograph_before_is_not_drawn(explorer, monkeypatch):
+    inside, go = hold_first(monkeypatch, "_chart")
+    explorer.knobs["exposure"].value = 1.0
+    assert inside.wait(60)  # the curve is being drawn
+    old = []
+    explorer.curve_words.observe(lambda change: old.append(change["new"]), names="value")
+    explorer.buttons["reset"].click()
+    go.set()
+    assert explorer.wait()
+    assert old == ["Recolour the region: a curve will show how strong the edit must be."]
+    explorer.curve_words.unobserve_all()
 
 
 def test_another_network_gives_another_answer(explorer):
@@ -387,6 +505,23 @@ def test_files_of_ones_own_and_their_errors(explorer, tmp_path):
     assert shown(explorer, "picture").shape == (90, 90, 3)
     explorer.knobs["file"].value = str(tmp_path / "c.jpg")
     assert "the file is empty" in explorer.note.value
+    assert explorer.knobs["file"].value == str(tmp_path / "a.png")  # whose picture is shown
+    explorer.knobs["folder"].value = "~nobody-of-this-name/pictures"
+    assert "~nobody-of-this-name/pictures: found no pictures there" in explorer.note.value
+
+
+def test_a_folder_of_many_files_whose_first_is_broken(explorer, tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer_module, "MOST_FILES", 2)
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for name in "bcd":
+        write_image(tmp_path / f"{name}.png", np.full((50, 60, 3), 90, np.uint8))
+    before = explorer.words.value
+    turn(explorer, folder=str(tmp_path))
+    assert "a.jpg: the file is empty" in explorer.note.value
+    assert explorer.note.value.endswith("The first 2 of 4 pictures are offered.")
+    assert (explorer.knobs["file"].value, explorer.knobs["photo"].value) == (None, "chelsea")
+    assert explorer.words.value == before
+    assert turn(explorer, file=str(tmp_path / "b.png")).composite.shape == (50, 60, 3)
 
 
 def test_saving_never_overwrites_and_says_where(explorer, tmp_path):
@@ -405,6 +540,10 @@ def test_saving_never_overwrites_and_says_where(explorer, tmp_path):
     explorer.knobs["out"].value = str(tmp_path / "file")
     explorer.buttons["save"].click()
     assert explorer.note.value.startswith("Not saved: ")
+    for name, line in (("", "Not saved: found no folder"), ("~nobody-of-this-name/x", "Not saved: ")):
+        explorer.knobs["out"].value = name
+        explorer.buttons["save"].click()
+        assert explorer.note.value.startswith(line)
 
 
 def test_an_error_of_the_network_becomes_a_line(explorer, monkeypatch):
@@ -429,6 +568,8 @@ def test_a_closed_explorer_says_so():
     explorer.close()
     explorer.knobs["exposure"].value = 1.0
     assert explorer.note.value.startswith("found a closed explorer")
+    explorer.buttons["save"].click()
+    assert explorer.note.value == "Nothing saved: there is no answer to save."
 
 
 def test_what_cannot_be_opened_is_refused():
@@ -447,9 +588,9 @@ def test_uploads_are_read_in_the_way_of_both_versions():
 
 def test_a_contact_sheet_holds_each_tile():
     red, blue = (np.full((40, 80, 3), colour, np.uint8) for colour in ([255, 0, 0], [0, 0, 255]))
-    sheet = contact_sheet([("red", red), ("blue", blue)], "two " * 100, columns=2)
+    sheet = contact_sheet([("red", red), ("blue", blue)] * 3, "six " * 100)
     for colour in ([255, 0, 0], [0, 0, 255]):
-        assert (sheet == colour).all(axis=2).sum() == 256 * 128
+        assert (sheet == colour).all(axis=2).sum() == 3 * 256 * 128
     with pytest.raises(ValueError, match="found no tiles"):
         contact_sheet([], "")
 

@@ -26,15 +26,18 @@ class Held:
     def __init__(self, *, finish=True, pause=0.0):
         self.handled, self.finished, self.errors = [], [], []
         self.started, self.release = threading.Event(), threading.Event()
-        self.worker = LatestOnly(
-            self.handle, self.errors.append, finish=self.finished.append if finish else None, pause=pause
-        )
+        self.worker = LatestOnly(self.handle, self.tell, finish=self.finished.append if finish else None, pause=pause)
+
+    def tell(self, request, error):
+        self.errors.append((request, str(error)))
+        if request == "bad and untellable":
+            raise OSError("nobody listens")
 
     def handle(self, request):
         if request == "slow":
             self.started.set()
             assert self.release.wait(PATIENCE)
-        if request == "bad":
+        if str(request).startswith("bad"):
             raise ValueError("a bad request")
         self.handled.append(request)
 
@@ -79,8 +82,17 @@ def test_an_error_is_told_and_the_thread_goes_on(held):
     for request in ("bad", "good"):
         one.worker.submit(request)
         assert one.worker.wait(PATIENCE)
-    assert [str(error) for error in one.errors] == ["a bad request"]
+    assert one.errors == [("bad", "a bad request")]
+    assert one.handled == one.finished == ["good"]  # what went wrong is not finished
+
+
+def test_an_error_that_cannot_be_told_is_logged_and_the_thread_goes_on(held, caplog):
+    one = held()
+    for request in ("bad and untellable", "good"):
+        one.worker.submit(request)
+        assert one.worker.wait(PATIENCE)
     assert one.handled == ["good"]
+    assert "an error that could not be told: a bad request" in caplog.text
 
 
 def test_what_may_be_late_is_done_once_nothing_newer_comes(held):
@@ -102,11 +114,11 @@ def test_an_error_in_what_may_be_late_is_told_too():
     def late(_):
         raise RuntimeError("late")
 
-    worker = LatestOnly(lambda _: None, errors.append, finish=late, pause=0.0)
+    worker = LatestOnly(lambda _: None, lambda *of: errors.append(of), finish=late, pause=0.0)
     worker.submit(1)
     assert worker.wait(PATIENCE)
     worker.close()
-    assert [str(error) for error in errors] == ["late"]
+    assert [(request, str(error)) for request, error in errors] == [(1, "late")]
 
 
 def test_waiting_gives_up_after_its_time(held):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dirl_lib.synthesis.color_transfer import METHODS, recolor
+from dirl_lib.synthesis.color_transfer import METHODS
 
 __all__ = ["LUMINANCE", "RANGES", "Edit", "apply_edit", "from_linear", "to_linear"]
 
@@ -108,7 +108,6 @@ def apply_edit(
     image: NDArray[np.uint8],
     region: NDArray[np.bool_],
     edit: Edit,
-    reference_colors: NDArray[np.uint8] | None = None,
     *,
     transferred: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
@@ -121,16 +120,13 @@ def apply_edit(
         image: uint8, (H, W, 3), RGB.
         region: bool, (H, W); an empty one leaves the image as it is.
         edit: what to do.
-        reference_colors: uint8, (M, 3): whose colours `edit.method` takes; needed with a method only.
-        transferred: the image after the transfer, from `color_transfer.recolor`, where it is at hand already; it is
-            then not computed again.
+        transferred: the image after `edit.method`, from `color_transfer.recolor`; needed with a method only.
 
     Returns:
         uint8, (H, W, 3), a new array.
 
     Raises:
-        ValueError: a region of another size than the image; a method without a reference; what
-            `color_transfer.recolor` refuses.
+        ValueError: a region of another size than the image; a method without the transferred image.
     """
     if region.dtype != np.bool_ or region.shape != image.shape[:2]:
         raise ValueError(f"found a region of {region.dtype} {region.shape}, expected bool {image.shape[:2]}")
@@ -140,9 +136,7 @@ def apply_edit(
     colors: Values = image[region] / 255
     if edit.method:
         if transferred is None:
-            if reference_colors is None:
-                raise ValueError(f"found the method {edit.method!r} without reference colours, expected uint8 (M, 3)")
-            transferred = recolor(image, region, reference_colors, edit.method)
+            raise ValueError(f"found the method {edit.method!r}, expected the transferred image; make it by recolor")
         colors = colors + edit.amount * (transferred[region] / 255 - colors)
     light = to_linear(colors) * _gains(edit)
     grey = light @ LUMINANCE

@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 
 from dirl_lib.synthesis.compose import polygon_mask
 
-__all__ = ["KINDS", "Place", "Region", "grow", "parse_corners", "region_mask"]
+__all__ = ["FIELDS", "KINDS", "Place", "Region", "grow", "parse_corners", "pixel_at", "region_mask"]
 
-KINDS = ("given", "rectangle", "polygon", "grow")
+FIELDS = {
+    "given": ("name",),
+    "rectangle": ("across", "down"),
+    "polygon": ("corners",),
+    "grow": ("cursor", "tolerance"),
+}
+"""Which fields of a `Region` count, by its kind."""
+
+KINDS = tuple(FIELDS)
 MOST_CORNERS = 200
 
 Place = tuple[float, float]
@@ -28,7 +36,7 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Region:
-    """Where a region lies; which of the fields count depends on the kind."""
+    """Where a region lies; which of the fields count depends on the kind, see `FIELDS`."""
 
     kind: str = "given"
     """One of `KINDS`."""
@@ -44,6 +52,10 @@ class Region:
     """grow: where it begins."""
     tolerance: float = 15.0
     """grow: how far a colour may be from the one at the cursor, in steps of CIELAB; about 2 are just visible."""
+
+    def reduced(self) -> Region:
+        """The same pixels; fields that do not count have their defaults, so that equal regions compare as equal."""
+        return Region(self.kind, **{name: getattr(self, name) for name in FIELDS.get(self.kind, ())})
 
 
 def region_mask(
@@ -102,6 +114,12 @@ def parse_corners(text: str, *, least: int = 3) -> list[Place]:
     return corners
 
 
+def pixel_at(place: Place, size: tuple[int, int]) -> tuple[int, int]:
+    """x and y of the pixel at a place, in an image of size (height, width)."""
+    (x, y), (height, width) = place, size
+    return min(int(x * width / 100), width - 1), min(int(y * height / 100), height - 1)
+
+
 def grow(image: NDArray[np.uint8], cursor: Place, tolerance: float) -> NDArray[np.bool_]:
     """The pixels of similar colour that hang together with the one at the cursor.
 
@@ -124,8 +142,7 @@ def grow(image: NDArray[np.uint8], cursor: Place, tolerance: float) -> NDArray[n
 
     if not all(0 <= part <= 100 for part in cursor) or not tolerance >= 0:
         raise ValueError(f"found cursor {cursor} and tolerance {tolerance:g}, expected 0 to 100 per cent and 0 or more")
-    height, width = image.shape[:2]
-    x, y = (min(int(part * side / 100), side - 1) for part, side in zip(cursor, (width, height), strict=True))
+    x, y = pixel_at(cursor, image.shape[:2])
     lab = rgb2lab(image / 255)
     around = lab[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3).mean(axis=0)
     similar = np.linalg.norm(lab - around, axis=2) <= tolerance
