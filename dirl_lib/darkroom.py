@@ -64,7 +64,7 @@ T = TypeVar("T")
 SIDE = 256
 """Pixels of the longer side of every photograph here."""
 
-OUTSIDE = "outside"
+OUTSIDE = "rest of this photo"
 """The reference that is the rest of the same photograph: a transfer from it brings the region nearer to its place."""
 
 STRENGTHS = tuple(step / 8 for step in range(9))
@@ -75,6 +75,8 @@ MAP = 104
 
 TRUTH = (0, 114, 178)
 """The outline of the true region, blue (`plotting.BLUE`); what was found is orange."""
+CROSS = "#F0E442"
+"""The cursor, yellow (Okabe and Ito)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +138,7 @@ class Curve(NamedTuple):
     inside: tuple[float, ...]
     """Mean probability in the region."""
     outside: tuple[float, ...]
-    """Mean probability in the rest."""
+    """Mean probability in the rest; NaN where there is none."""
     iou: tuple[float, ...]
     """At the question's threshold."""
 
@@ -205,19 +207,14 @@ class Darkroom:
             FileNotFoundError, CheckpointError: see `dirl_lib.weights.load_model`.
             TypeError: a network without attention.
         """
-        photo, key = question.photo, _what_counts(question)
         region = self._region(question)
-        composite = self._once(
-            "composite",
-            key,
-            lambda: apply_edit(photo.image, region, question.edit, transferred=self._transferred(question, region)),
-        )
+        composite = self._composite(question, region)
         seen = self._once(
             "look",
-            (key, question.network),
+            (_what_counts(question), question.network),
             lambda: look(self._model(question.network), to_tensor(composite))[0],
         )
-        touched = bool((composite != photo.image).any())
+        touched = bool((composite != question.photo.image).any())
         scores = _scores(seen.mask, region, question.threshold) if touched else None
         marked = float((seen.mask > question.threshold).double().mean())
         return Answer(region, composite, seen, scores, marked)
@@ -230,13 +227,13 @@ class Darkroom:
             stop: asked before each strength; where it says yes, the curve is given up.
 
         Returns:
-            None if it was given up, or if there is no region or no edit to make stronger.
+            None if it was given up, or if there is no region, or no edit that changes a pixel.
 
         Raises:
             As `answer`.
         """
         region = self._region(question)
-        if not region.any() or question.edit.changes_nothing:
+        if (self._composite(question, region) == question.photo.image).all():
             return None
         key = (_what_counts(question), question.network)
         masks = self._once("masks", key, lambda: self._masks(question, region, stop))
@@ -245,7 +242,7 @@ class Darkroom:
         columns: list[tuple[float, float, float]] = []
         for mask in masks:
             inside = mask.numpy()[region].mean()
-            outside = mask.numpy()[~region].mean() if not region.all() else 0.0
+            outside = mask.numpy()[~region].mean() if not region.all() else math.nan
             iou = iou_score(mask[None, None], mask_to_tensor(region), threshold=question.threshold)
             columns.append((float(inside), float(outside), iou.item()))
         return Curve(STRENGTHS, *zip(*columns, strict=True))
@@ -273,6 +270,14 @@ class Darkroom:
             return region_mask(photo.image, wanted)
         except ValueError:  # fewer than three corners, or all on one line: it is still being drawn
             return np.zeros(photo.image.shape[:2], dtype=np.bool_)
+
+    def _composite(self, question: Question, region: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        image, edit = question.photo.image, question.edit
+        return self._once(
+            "composite",
+            _what_counts(question),
+            lambda: apply_edit(image, region, edit, transferred=self._transferred(question, region)),
+        )
 
     def _transferred(self, question: Question, region: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         photo, method, reference = question.photo, question.edit.method, question.reference
@@ -340,7 +345,8 @@ def describe(question: Question, answer: Answer) -> str:
     if answer.scores is None:
         return f"{name}: nothing is changed yet, so whatever is marked is a false alarm. {region} {found}"
     ap, f1, iou = answer.scores
-    return f"{name}, {question.edit}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
+    colors = f", colours of {question.reference}" if question.edit.method else ""
+    return f"{name}, {question.edit}{colors}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
 
 
 def network_name(network: str) -> str:
@@ -397,6 +403,7 @@ def _drawn(question: Question, answer: Answer) -> NDArray[np.uint8]:
             pen.line(corners, color, 1 + 2 * more)  # the first two corners enclose nothing yet
         for left, top in corners:
             pen.rectangle((left - 2 - more, top - 2 - more, left + 2 + more, top + 2 + more), color)
+    for more, color in ((1, "black"), (0, CROSS)):
         pen.rectangle((x - 8 - more, y - more, x + 8 + more, y + more), color)
         pen.rectangle((x - more, y - 8 - more, x + more, y + 8 + more), color)
     return np.asarray(drawn)

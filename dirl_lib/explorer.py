@@ -59,14 +59,25 @@ if TYPE_CHECKING:
 __all__ = ["Explorer", "contact_sheet", "uploaded"]
 
 LEFT = 300
-"""Pixels of the column with the knobs."""
-MAIN = f"clamp(156px, (100vw - {LEFT + 502}px) / 3, 384px)"
-"""CSS length of the frame of each of the three large pictures: a third of what the knobs and JupyterLab's list of files
-leave of a window's width. From 1280 pixels on they stand beside the knobs, and a projector shows them large."""
+"""Pixels of a knob with its words."""
+MAIN = f"clamp(156px, min((100cqw - {LEFT + 50}px) / 3, 21cqw), 384px)"
+"""CSS length of the frame of each of the three large pictures: a third of what the knobs leave of the explorer's width,
+and no more than leaves room for the maps below. In JupyterLab they stand beside the knobs from 1280 pixels on."""
 SMALL = f"calc({MAIN} * 3 / 7 - 1px)"
 """CSS length of the frame of each of the seven maps, which together are as wide as the three large pictures."""
-ACROSS = f"calc({MAIN} * 3 + 24px)"
+ACROSS = f"calc({MAIN} * 3 + 32px)"
 """CSS length of the three large pictures with their margins."""
+STYLE_SHEET = """<style>
+.dirl-explorer { container-type: inline-size; }
+.dirl-explorer .widget-html-content { line-height: 1.3; }
+</style>"""
+KEYS = """\
+addEventListener("keydown", event => {
+  if (event.target.closest?.(".dirl-explorer"))
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+}, true);"""
+"""Keys that go to a knob are no commands of JupyterLab, for which x alone cuts the cell; with Ctrl they remain
+commands. Elsewhere this does nothing."""
 MOST_FILES = 500
 """Of a folder so many pictures are offered; a longer list is slow in a browser."""
 
@@ -168,9 +179,13 @@ class Explorer:
         self._ask()
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
+        from IPython.display import Javascript, display
 
-        display(self.view)  # type: ignore[no-untyped-call]
+        view = {"model_id": self.view.model_id, "version_major": 2, "version_minor": 0}
+        text = "The explorer: run this cell, and its knobs and pictures appear here."
+        shown = {"text/plain": text, "application/vnd.jupyter.widget-view+json": view}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]
+        display(Javascript(KEYS))  # type: ignore[no-untyped-call]
 
     @property
     def answer(self) -> Answer | None:
@@ -180,6 +195,21 @@ class Explorer:
     def wait(self, timeout: float = 60.0) -> bool:
         """Wait until the pictures and the curve have followed the knobs; for programs. False if it took too long."""
         return self._worker.wait(timeout)
+
+    def sheet(self) -> NDArray[np.uint8]:
+        """The newest answer as one figure, uint8 (H, W, 3): what Save writes.
+
+        Raises:
+            ValueError: there is no answer.
+        """
+        if self._answered is None:
+            raise ValueError("found no answer, expected one to show; wait for it, or turn another knob")
+        question, answer = self._answered
+        shown = pictures(question, answer)
+        titles = {"picture": "picture", "mask": "how sure", "overlay": "overlay"} | {
+            name: name for name in shown if "_" in name
+        }
+        return contact_sheet([(title, shown[name]) for name, title in titles.items()], describe(question, answer))
 
     def close(self) -> None:
         """Stop the thread; the widgets stay on the page and answer no more."""
@@ -205,7 +235,7 @@ class Explorer:
             "given": _dropdown("mask", [], None),
             "across": _range("left, right"),
             "down": _range("top, bottom"),
-            "corners": _text("corners", "", "20,30 60,30 40,80"),
+            "corners": _text("corners, %", "", "20,30 60,30 40,80"),
             "tolerance": _slider("tolerance", Region().tolerance, 0.0, 60.0),
             "method": _dropdown("transfer", [("none", ""), *((name, name) for name in METHODS)], ""),
             "reference": _dropdown("colours of", reference_names(), OUTSIDE),
@@ -228,8 +258,11 @@ class Explorer:
         for name, title, take in (("own", "From disk", self._take_upload), ("own_mask", "Its mask", self._take_mask)):
             if name in self.knobs:
                 self.knobs[name].close()
-            self.knobs[name] = widgets.FileUpload(accept="image/*", description=title, layout=_box(width="144px"))
-            self.knobs[name].observe(take, names="value")
+            upload = widgets.FileUpload(accept="image/*", description=title, layout=_box(width="144px"))
+            if upload.has_trait("tooltip"):  # not in ipywidgets 7
+                upload.tooltip = "a picture" if name == "own" else "its region, white on black"
+            upload.observe(take, names="value")
+            self.knobs[name] = upload
 
     def _make_screens(self) -> None:
         self.screens = {
@@ -261,12 +294,16 @@ class Explorer:
 
     def _layout(self) -> Any:
         knobs, buttons = self.knobs, self.buttons
-        self._corner_buttons = widgets.VBox(
-            [
-                widgets.HBox([buttons["add"], buttons["remove"]]),
-                _hint("x and y move the cross; <i>Add corner</i> sets a corner there."),
-            ]
-        )
+        self._hints = {
+            "polygon": _hint(
+                "x and y move the cross, <i>Add corner</i> sets a corner there. (The picture takes no clicks.)"
+            ),
+            "grow": _hint(
+                "x and y move the cross. What hangs together with it and looks alike is taken: a colour apart "
+                "by 2 is just seen to differ."
+            ),
+        }
+        self._corner_buttons = widgets.HBox([buttons["add"], buttons["remove"]])
         self._uploads = widgets.HBox([knobs["own"], knobs["own_mask"]])
         self._panels = {
             "Photo": [
@@ -275,11 +312,20 @@ class Explorer:
                 _hint("A mask is white on black, of equal size."),
                 knobs["folder"],
                 knobs["file"],
-                _hint("A large file does not arrive? Open it by its folder."),
+                _hint("A large file does not arrive? Press <i>Photo</i> again, and open it by its folder."),
             ],
-            "Region": [*(knobs[name] for name in PLACING if name != "corners"), knobs["corners"], self._corner_buttons],
+            "Region": [
+                *(knobs[name] for name in PLACING if name != "corners"),
+                knobs["corners"],
+                self._corner_buttons,
+                *self._hints.values(),
+            ],
             "Colour": [knobs[name] for name in (*list(RANGES)[:-1], "method", "reference", "amount")],
-            "Save": [knobs["out"], buttons["save"], _hint("Four PNG files with a new number; nothing is overwritten.")],
+            "Save": [
+                knobs["out"],
+                buttons["save"],
+                _hint("Four PNG files with a new number, pictures of 256 pixels; nothing is overwritten."),
+            ],
         }
         self._panel = widgets.VBox(layout=_box(height="270px", width=f"{LEFT}px"))
         self._show_kind()
@@ -293,7 +339,7 @@ class Explorer:
                 self.screens["curve"],
                 self.curve_words,
             ],
-            layout=_box(width=f"{LEFT + 10}px"),
+            layout=_box(width=f"{LEFT + 16}px"),
         )
         titled = {
             name: widgets.VBox([_title(title), self.screens[name]], layout=_box(margin="0 4px 0 0", overflow="hidden"))
@@ -314,7 +360,10 @@ class Explorer:
             ],
             layout=_box(width=ACROSS),
         )
-        return widgets.HBox([controls, answer], layout=_box(flex_flow="row wrap"))
+        style = widgets.HTML(STYLE_SHEET, layout=_box(display="none"))
+        view = widgets.HBox([style, controls, answer], layout=_box(flex_flow="row wrap", width="100%"))
+        view.add_class("dirl-explorer")
+        return view
 
     def _show_panel(self) -> None:
         if self.knobs["panel"].value == "Photo":
@@ -329,6 +378,8 @@ class Explorer:
         for name in PLACING[1:]:
             self.knobs[name].layout.display = "" if name in wanted else "none"
         self._corner_buttons.layout.display = "" if "corners" in wanted else "none"
+        for kind, hint in self._hints.items():
+            hint.layout.display = "" if kind == self.knobs["kind"].value else "none"
 
     # --- from knobs to a question ---
 
@@ -358,6 +409,7 @@ class Explorer:
         if self._question is None or question.photo is not self._question.photo:
             self.screens["curve"].value, self.curve_words.value = BLANK, ""  # of the photograph before
         self._question = question
+        self._light_up()
         self._tell(told)
         try:
             self._worker.submit(question)
@@ -366,6 +418,11 @@ class Explorer:
 
     def _edit(self) -> Edit:
         return Edit(method=self.knobs["method"].value, **{name: self.knobs[name].value for name in RANGES})
+
+    def _light_up(self) -> None:
+        """Knobs that a transfer alone has are pale without one."""
+        for name in ("reference", "amount"):
+            self.knobs[name].disabled = not self.knobs["method"].value
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def moved(_change: Any) -> None:
@@ -404,7 +461,7 @@ class Explorer:
             return
         self._photo, values = self._history.pop()
         with self._one_move():
-            self.knobs["given"].options = list(self._photo.masks)
+            self._offer_masks()
             self._choose_sources(values)
             for name in (*EDITING, *PLACING, *VIEWING):
                 self.knobs[name].value = values[name]
@@ -413,7 +470,7 @@ class Explorer:
         before = self._present
         with self._one_move():
             for name in (*EDITING, *PLACING):
-                if name != "given":
+                if name not in ("kind", "given"):
                     self.knobs[name].value = self._start[name]
             self._choose_first_region()
         if self._present != before:
@@ -434,7 +491,8 @@ class Explorer:
         self._history.append(self._present)
         self._photo = photo
         kept = "" if self._edit().changes_nothing else " The edit is kept; Reset removes it."
-        with self._one_move(f"Opened {photo.name}.{kept}"):
+        region = "" if photo.masks else " Its region is a rectangle in the middle, until you choose another."
+        with self._one_move(f"Opened {photo.name}.{region}{kept}"):
             self._choose_sources({source: self.knobs[source].value} if source in SOURCES else {})
             self._offer_regions()
 
@@ -468,8 +526,8 @@ class Explorer:
                 self._tell(f"Not opened: {error}")
                 continue
             self._history.append(self._present)
-            with self._one_move():
-                self.knobs["given"].options = list(self._photo.masks)
+            with self._one_move(f"The region is that of {name}."):
+                self._offer_masks()
                 self.knobs["given"].value, self.knobs["kind"].value = "mask file", "given"
         _emptied(self.knobs["own_mask"])
 
@@ -480,10 +538,15 @@ class Explorer:
         try:
             folder = Path(name).expanduser()
             files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
-        except (OSError, RuntimeError, ValueError):  # RuntimeError: ~ of somebody who has no home here
-            files = []
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of somebody who has no home here
+            found = getattr(error, "strerror", None) or "no such folder"
+            self._tell(
+                f"{printable(name, 200)}: found that it cannot be listed ({found}), expected a folder of pictures"
+            )
+            return
         if not files:
-            self._tell(f"{printable(name, 200)}: found no pictures there, expected a folder with some; check the name")
+            endings = ", ".join(sorted(IMAGE_ENDINGS))
+            self._tell(f"{printable(name, 200)}: found no picture in it, expected files that end in {endings}")
             return
         options = [(printable(path.name, 60), str(path)) for path in files[:MOST_FILES]]
         self.knobs["file"].options = options
@@ -492,8 +555,13 @@ class Explorer:
             self.note.value += f" The first {MOST_FILES} of {len(files)} pictures are offered."
 
     def _offer_regions(self) -> None:
-        self.knobs["given"].options = list(self._photo.masks)
+        self._offer_masks()
         self._choose_first_region()
+
+    def _offer_masks(self) -> None:
+        """What can be given; without a mask there is no such kind of region."""
+        self.knobs["given"].options = list(self._photo.masks)
+        self.knobs["kind"].options = [kind for kind in KINDS if kind != "given" or self._photo.masks]
 
     def _choose_first_region(self) -> None:
         masks = list(self._photo.masks)
@@ -532,7 +600,8 @@ class Explorer:
         if question is not self._question or self._worker.waiting:
             return  # by now it would be the curve of something else
         self.screens["curve"].value = chart
-        self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold))
+        there_is_a_region = self.answer is not None and bool(self.answer.region.any())
+        self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold, there_is_a_region))
 
     def _fail(self, question: Question, error: Exception) -> None:
         if question is not self._question:
@@ -556,22 +625,23 @@ class Explorer:
         if not self.wait() or self._answered is None or self._answered[0] is not self._question:
             self._tell("Nothing saved: there is no answer to save.")
             return
-        question, answer = self._answered
-        shown = pictures(question, answer)
-        titles = {"picture": "picture", "mask": "how sure", "overlay": "overlay"} | {
-            name: name for name in shown if "_" in name
-        }
-        sheet = contact_sheet([(title, shown[name]) for name, title in titles.items()], describe(question, answer))
         try:
             folder = Path(name).expanduser().resolve()
+        except (OSError, RuntimeError, ValueError):  # RuntimeError: ~ of somebody who has no home here
+            self._tell(f"Not saved: found {name!r}, expected the name of a folder")
+            return
+        question, answer = self._answered
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             start = _free_start(folder)
-            write_image(folder / f"{start}_figure.png", sheet)
+            write_image(folder / f"{start}_figure.png", self.sheet())
             write_image(folder / f"{start}_picture.png", answer.composite)
             write_mask(folder / f"{start}_region.png", answer.region)
             write_mask(folder / f"{start}_found.png", answer.look.mask.numpy() > question.threshold)
-        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of somebody who has no home here
-            self._tell(f"Not saved: {error}")
+        except OSError as error:
+            self._tell(
+                f"Not saved: found that {folder} cannot be written ({error.strerror}), expected a folder of yours"
+            )
             return
         self._tell(f"Saved as {start}_figure.png, _picture, _region and _found in {folder}")
 
@@ -629,15 +699,17 @@ def _wrapped(text: str, font: Any, width: int) -> list[str]:
     return lines
 
 
-def _curve_in_words(curve: Curve | None, threshold: float) -> str:
+def _curve_in_words(curve: Curve | None, threshold: float, there_is_a_region: bool) -> str:
+    if not there_is_a_region:
+        return "Set three corners: then the polygon can be recoloured."
     if curve is None:
         return "Recolour the region: a curve will show how strong the edit must be."
     strength = seen_from(curve, threshold)
     if strength == 0:
-        return "The network marks this region even untouched; what it sees is not the edit."
+        return "The region's mean probability is above the threshold even untouched: it is not the edit that is seen."
     if strength > 1:
-        return "The network does not see this edit, not even at its full strength."
-    return f"The network sees the edit from {strength:.0%} of its strength on."
+        return "The region's mean probability stays below the threshold, even with the whole edit."
+    return f"Seen from {strength:.0%} of the edit on: there the region's mean probability exceeds the threshold."
 
 
 def _chart(curve: Curve, threshold: float) -> bytes:
@@ -681,7 +753,7 @@ def _title(text: str) -> Any:
 
 
 def _hint(text: str) -> Any:
-    return widgets.HTML(f'<div style="line-height: 1.3">{text}</div>', layout=_box(margin="0"))
+    return widgets.HTML(text, layout=_box(margin="0"))
 
 
 def _button(text: str, hint: str) -> Any:
@@ -694,7 +766,7 @@ WIDTH = f"{LEFT - 12}px"
 
 
 def _slider(name: str, value: float, low: float, high: float) -> Any:
-    step = 1.0 if high > 10 else 0.05
+    step, shown = (1.0, ".0f") if high > 10 else (0.05, ".2f")
     width = "calc(50% - 4px)" if name in ("threshold", "opacity") else WIDTH
     style = {"description_width": "66px"} if name in ("threshold", "opacity") else STYLE
     return widgets.FloatSlider(
@@ -705,7 +777,7 @@ def _slider(name: str, value: float, low: float, high: float) -> Any:
         description=name,
         style=style,
         layout=_box(width=width),
-        readout_format=".3g",
+        readout_format=shown,
     )
 
 

@@ -388,6 +388,8 @@ def what_is_in(path: Path) -> str:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)  # may leave over a letter that was cut in two
     except UnicodeDecodeError:
         text = ""
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return "found a HEIC picture, as some phones write them"
     words = " ".join(text.split())[:24]
     return f"found text beginning with {words!r}" if words and words.isprintable() else "found bytes of an unknown kind"
 

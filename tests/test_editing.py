@@ -212,6 +212,11 @@ def test_growing_more_tolerantly_grows_more_and_holds_the_place():
         before = region
 
 
+@pytest.mark.parametrize("text", ["20,30 60,30 40,80", "20, 30; 60 ,30;40 , 80", " 20,30\t60,30\n40,80 "])
+def test_corners_may_be_written_in_several_ways(text):
+    assert parse_corners(text) == [(20, 30), (60, 30), (40, 80)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

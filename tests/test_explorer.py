@@ -13,6 +13,7 @@ from PIL import Image
 from dirl_lib import darkroom as darkroom_module
 from dirl_lib import explorer as explorer_module
 from dirl_lib.darkroom import (
+    OUTSIDE,
     STRENGTHS,
     Curve,
     Darkroom,
@@ -225,16 +226,34 @@ def test_a_network_is_named_so_that_two_files_can_be_told_apart():
     assert network_name("runs/paper/best.safetensors") == "paper/best"
 
 
+def test_an_edit_that_changes_no_pixel_has_no_curve(cat):
+    question = Question(cat, Region(name="face"), Edit(method="idt", amount=0.0, exposure=0.0))
+    assert Darkroom().curve(question) is None
+    hardly = question._replace(edit=Edit(exposure=0.001))  # less than one step of 255
+    assert Darkroom().answer(hardly).scores is None
+    assert Darkroom().curve(hardly) is None
+
+
+def test_where_there_is_no_rest_the_curve_has_none(cat):
+    whole = Region("rectangle", across=(0, 100), down=(0, 100))
+    assert np.isnan(Darkroom().curve(Question(cat, whole, Edit(exposure=1.0))).outside).all()
+
+
+def test_the_words_name_whose_colours_were_taken(cat):
+    question = Question(cat, Region(name="face"), Edit(method="reinhard"), reference="coffee/cup")
+    assert "reinhard 100%, colours of coffee/cup. " in describe(question, Darkroom().answer(question))
+
+
 def test_a_reference_from_the_sample_and_from_the_rest_of_the_photograph(cat):
     darkroom = Darkroom()
     question = Question(cat, Region(name="face"), Edit(method="reinhard"))
     mean = {
         reference: darkroom.answer(question._replace(reference=reference)).composite[cat.masks["face"]].mean(axis=0)
-        for reference in ("outside", "coffee/cup")
+        for reference in (OUTSIDE, "coffee/cup")
     }
     rest = cat.image[~cat.masks["face"]].mean(axis=0)
-    assert np.abs(mean["outside"] - rest).max() < np.abs(mean["coffee/cup"] - rest).max()
-    with pytest.raises(ValueError, match="found the reference 'coffee/tea', expected one of: outside, "):
+    assert np.abs(mean[OUTSIDE] - rest).max() < np.abs(mean["coffee/cup"] - rest).max()
+    with pytest.raises(ValueError, match="found the reference 'coffee/tea', expected one of: rest of this photo, "):
         darkroom.answer(question._replace(reference="coffee/tea"))
 
 
@@ -282,7 +301,7 @@ def test_a_slider_moves_every_picture_and_the_words(explorer):
     assert all(screen.value != before[name] for name, screen in explorer.screens.items())
     np.testing.assert_array_equal(shown(explorer, "picture"), answer.composite)
     assert f"IoU {answer.scores.iou:.2f}" in explorer.words.value
-    assert "from " in explorer.curve_words.value
+    assert explorer.curve_words.value.startswith("Seen from ")
 
 
 @pytest.mark.parametrize("name", ["exposure", "temperature", "tint", "saturation", "contrast"])
@@ -357,7 +376,7 @@ def test_undo_after_a_file_whose_folder_is_no_longer_listed(explorer, tmp_path):
     first = explorer.answer.composite
     turn(explorer, folder=str(tmp_path / "two"))
     explorer.knobs["folder"].value = ""
-    assert explorer.note.value == "Opened p.png."
+    assert explorer.note.value.startswith("Opened p.png. Its region is a rectangle")
     explorer.buttons["undo"].click()
     assert explorer.wait()
     assert explorer.knobs["file"].value is None
@@ -489,17 +508,25 @@ def test_files_of_ones_own_and_their_errors(explorer, tmp_path):
     assert explorer.wait()
     assert explorer.knobs["photo"].value is None
     assert explorer.knobs["kind"].value == "rectangle"
+    assert "given" not in explorer.knobs["kind"].options  # there is no mask yet
     assert shown(explorer, "picture").shape == (77, 256, 3)
     assert not explorer.knobs["own"].value
     drop(explorer.knobs["own_mask"], "mask.png", encoded(np.eye(90, 300, dtype=np.uint8)))
     drop(explorer.knobs["own_mask"], "mask.png", encoded(np.full((90, 300), 255, np.uint8)))
     assert explorer.wait()
     assert explorer.answer.region.all()
+    assert explorer.note.value == "The region is that of mask.png."
+    assert explorer.knobs["kind"].options[0] == explorer.knobs["kind"].value == "given"
     write_image(tmp_path / "b.png", picture)
     write_image(tmp_path / "a.png", picture[:, :90])
     (tmp_path / "c.jpg").write_bytes(b"")
     explorer.knobs["folder"].value = str(tmp_path / "none")
-    assert "found no pictures there" in explorer.note.value
+    assert "none: found that it cannot be listed (No such file or directory)" in explorer.note.value
+    explorer.knobs["folder"].value = str(tmp_path / "c.jpg")
+    assert "found that it cannot be listed (Not a directory)" in explorer.note.value
+    (tmp_path / "empty").mkdir()
+    explorer.knobs["folder"].value = str(tmp_path / "empty")
+    assert "empty: found no picture in it, expected files that end in .bmp, " in explorer.note.value
     explorer.knobs["folder"].value = str(tmp_path)
     assert explorer.wait()
     assert shown(explorer, "picture").shape == (90, 90, 3)
@@ -507,7 +534,7 @@ def test_files_of_ones_own_and_their_errors(explorer, tmp_path):
     assert "the file is empty" in explorer.note.value
     assert explorer.knobs["file"].value == str(tmp_path / "a.png")  # whose picture is shown
     explorer.knobs["folder"].value = "~nobody-of-this-name/pictures"
-    assert "~nobody-of-this-name/pictures: found no pictures there" in explorer.note.value
+    assert "~nobody-of-this-name/pictures: found that it cannot be listed (no such folder)" in explorer.note.value
 
 
 def test_a_folder_of_many_files_whose_first_is_broken(explorer, tmp_path, monkeypatch):
@@ -532,14 +559,16 @@ def test_saving_never_overwrites_and_says_where(explorer, tmp_path):
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == [f"explorer-00{n}_{end}.png" for n in (1, 2) for end in ends]
     assert explorer.note.value.startswith("Saved as explorer-002_figure.png")
+    assert str(tmp_path / "new") in explorer.note.value
     saved = tmp_path / "new/explorer-001"
+    np.testing.assert_array_equal(read_image(f"{saved}_figure.png"), explorer.sheet())
     np.testing.assert_array_equal(read_image(f"{saved}_picture.png"), explorer.answer.composite)
     np.testing.assert_array_equal(read_mask(f"{saved}_region.png"), explorer.answer.region)
     np.testing.assert_array_equal(read_mask(f"{saved}_found.png"), explorer.answer.look.mask.numpy() > 0.5)
     (tmp_path / "file").touch()
     explorer.knobs["out"].value = str(tmp_path / "file")
     explorer.buttons["save"].click()
-    assert explorer.note.value.startswith("Not saved: ")
+    assert "file cannot be written (File exists)" in explorer.note.value
     for name, line in (("", "Not saved: found no folder"), ("~nobody-of-this-name/x", "Not saved: ")):
         explorer.knobs["out"].value = name
         explorer.buttons["save"].click()
@@ -561,6 +590,30 @@ def test_every_knob_is_described_and_every_screen_has_a_fixed_frame(explorer):
     for screen in explorer.screens.values():
         assert "px" in screen.layout.width  # neither the picture nor what stands beside it decides
         assert "px" in screen.layout.height
+
+
+def test_knobs_of_a_transfer_are_pale_without_one(explorer):
+    pale = [explorer.knobs[name] for name in ("reference", "amount")]
+    assert all(knob.disabled for knob in pale)
+    turn(explorer, method="reinhard")
+    assert not any(knob.disabled for knob in pale)
+
+
+def test_without_a_region_the_curve_asks_for_one(explorer):
+    turn(explorer, exposure=1.0, kind="polygon", corners="0,0; 100,0")
+    assert explorer.curve_words.value.startswith("Set three corners")
+
+
+def test_it_is_displayed_as_a_widget_with_words_for_where_there_is_none(explorer):
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.display.display", lambda *of, **options: shown.append((of[0], options)))
+        explorer._ipython_display_()
+    (bundle, options), (keys, _) = shown
+    assert options == {"raw": True}
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.view.model_id
+    assert "run this cell" in bundle["text/plain"]
+    assert "data-lm-suppress-shortcuts" in keys.data
 
 
 def test_a_closed_explorer_says_so():

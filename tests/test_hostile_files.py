@@ -147,6 +147,7 @@ IMAGES = [
         "x.jpg", b"a" + ("é" * 40).encode(), refuses("text beginning with 'aé+'"), id="text_cut_inside_another"
     ),
     pytest.param("x.jpg", b"\0" * 999, refuses("bytes of an unknown kind"), id="zeros"),
+    pytest.param("x.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", refuses("a HEIC picture"), id="phone"),
     pytest.param("x.jpg", b"\x1b[31mred", refuses("bytes of an unknown kind"), id="terminal_escapes"),
     pytest.param("x.jpg", b"\xff\xd8\xff", refuses("unknown kind|cut short"), id="only_the_start_of_a_jpeg"),
     pytest.param(

@@ -94,12 +94,14 @@ def region_mask(
 
 
 def parse_corners(text: str, *, least: int = 3) -> list[Place]:
-    """Corners from words: "20,30 60,30 40,80" are three, x and y in per cent. A comma may have spaces around it.
+    """Corners from words: "20,30 60,30 40,80" are three, x and y in per cent.
+
+    A comma may have spaces around it, and semicolons may stand between corners.
 
     Raises:
         ValueError: no such words, fewer than `least` corners or more than 200, a place outside the picture.
     """
-    words = re.sub(r"\s*,\s*", ",", text).split()
+    words = re.sub(r"\s*,\s*", ",", text.replace(";", " ")).split()
     if not least <= len(words) <= MOST_CORNERS:
         raise ValueError(f"found {len(words)} corners, expected {least} to {MOST_CORNERS}, as 20,30 60,30 40,80")
     corners = []
