@@ -148,6 +148,40 @@ def test_the_command_runs_nothing_until_it_is_told_to(tmp_path, capsys):
     assert [each["verdict"] for each in verdicts] == ["passed", "failed", "passed"]
 
 
+IN_THE_REPORT = "import os, pathlib, sys\nreport = pathlib.Path(sys.argv[2])\n"
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(
+    "cell_text",
+    [
+        'report.open("a").write("garbage\\n")',
+        'report.open("a").write("5\\n")',
+        """report.open("a").write('{"cell": 99}\\n')""",
+        """report.open("a").write('{"cell": 0, "exercise": "07.1", "text": "very good"}\\n')""",
+        "report.unlink()\nreport.mkdir()\nos._exit(0)",
+        'report.write_text("")\nos._exit(3)',
+    ],
+    ids=["garbage", "no object", "no such cell", "no verdict", "folder", "emptied"],
+)
+def test_who_writes_into_the_report_of_the_verdicts_loses_only_the_own_ones(tmp_path, cell_text):
+    hand_in(tmp_path / "ada", IN_THE_REPORT + cell_text, RIGHT, CHECK)
+    hand_in(tmp_path / "bob", RIGHT, CHECK)
+    verdicts = graded(tmp_path)
+    assert verdicts["ada", "07.1"][0] == "failed"
+    assert verdicts["ada", "07.1"][1].startswith("No verdict: the notebook wrote into the file")
+    assert verdicts["bob", "07.1"][0] == "passed"
+
+
+def test_an_out_that_is_a_file_is_refused_before_anything_runs(tmp_path, capsys):
+    marker = tmp_path / "it_ran"
+    hand_in(tmp_path / "class" / "ada", f"import pathlib\npathlib.Path({str(marker)!r}).touch()", RIGHT, CHECK)
+    (tmp_path / "grades").touch()
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 1
+    assert re.fullmatch(r"error: .*File exists: .*grades'\n", capsys.readouterr().err)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize(
     ("prepare", "complaint"),
     [

@@ -62,13 +62,13 @@ def _look(notebooks: list[HandIn]) -> None:
 
 
 def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
+    out.mkdir(parents=True, exist_ok=True)  # before an hour of work, not after it
     print(f"running the code of {len(notebooks)} notebooks on this account", flush=True)
     results = grade(notebooks, limit_s=limit_s, on_notebook=_progress)
     if not results:
         raise ValueError("found no exercise of the course in these notebooks")
     students = sorted({notebook.student for notebook in notebooks})
     table = _table(results, students)
-    out.mkdir(parents=True, exist_ok=True)
     _write_csv(out / "table.csv", table)
     _write_csv(
         out / "verdicts.csv",

@@ -129,6 +129,7 @@ def grade(
     best: dict[tuple[str, str], Result] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment = _environment(Path(home))
+        _check_that_the_kit_starts(environment, limit_s)
         for notebook in notebooks:
             start = time.perf_counter()
             for result in _results(notebook, known, environment, limit_s):
@@ -162,7 +163,10 @@ def _results(notebook: HandIn, known: set[str], environment: dict[str, str], lim
     cells = dict(enumerate(notebook.cells[: last + 1]))
     report: list[dict[str, Any]] = []
     while cells:
-        lines, end = _run(cells, environment, limit_s)
+        try:
+            lines, end = _run(cells, environment, limit_s)
+        except ReportError as error:
+            return [Result(notebook.student, number, "failed", str(error)) for number in expected]
         report += lines
         if not end:
             break
@@ -201,11 +205,26 @@ def _trouble(notebook: HandIn, number: str, troubles: dict[int, str]) -> str:
     return "The check was never called."
 
 
+def _check_that_the_kit_starts(environment: dict[str, str], limit_s: float) -> None:
+    """Before anything of a student runs, so that what is broken here is not taken for the fault of a notebook.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    _, complaint = _run({}, environment, limit_s)
+    if complaint:
+        raise RuntimeError(f"no notebook can be run here: {complaint}")
+
+
+class ReportError(ValueError):
+    """A student's code wrote into the report of its own verdicts."""
+
+
 def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> tuple[list[dict[str, Any]], str]:
     """Run cells in a new Python; the report of `run_cells`, and how it ended if not by itself.
 
     Raises:
-        RuntimeError: not one cell began.
+        ReportError: the report is not one; never for no cells.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         work = Path(folder, "notebooks")
@@ -224,12 +243,33 @@ def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> 
                 check=False,
             )
         last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        # A line that was being written when Python ended has no end.
-        lines = [json.loads(line) for line in report.read_text(encoding="utf-8").split("\n")[:-1]]
+        lines = _report(report, cells)
     if done.returncode == 0:
         return lines, ""
-    if not lines:
-        raise RuntimeError(f"no notebook can be run here: {last_words[-1] if last_words else 'Python ended'}")
+    if not cells:
+        return lines, last_words[-1] if last_words else f"Python ended (exit code {done.returncode})"
     if any(line.startswith("Timeout (") for line in last_words):
         return lines, f"TimeoutError: it took more than {limit_s:g} s"
     return lines, f"SystemExit: it ended Python (exit code {done.returncode})"
+
+
+def _report(path: Path, cells: dict[int, str]) -> list[dict[str, Any]]:
+    """The lines that `run_cells` wrote, at least one for any cells.
+
+    Raises:
+        ReportError: they cannot be its own.
+    """
+    try:
+        # A line that was being written when Python ended has no end.
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        sound = bool(lines) == bool(cells) and all(
+            line["cell"] in cells
+            and isinstance(line.get("exercise", ""), str)
+            and line.get("text", "correct. ").startswith(tuple(BEGINNINGS))
+            for line in lines
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ReportError("No verdict: the notebook wrote into the file in which its verdicts are noted.")
+    return lines
