@@ -173,6 +173,35 @@ def test_who_writes_into_the_report_of_the_verdicts_loses_only_the_own_ones(tmp_
     assert verdicts["bob", "07.1"][0] == "passed"
 
 
+HALF_A_LETTER = 'def iou_from_f1(f1):\n    raise ValueError("\\ud800")'
+
+
+@pytest.mark.notebook
+def test_half_a_letter_in_an_answer_does_not_lose_the_class(tmp_path, capsys):
+    hand_in(tmp_path / "class" / "ada", HALF_A_LETTER, CHECK)
+    hand_in(tmp_path / "class" / "bob", RIGHT, CHECK)
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    assert re.search(r"bob +\+", capsys.readouterr().out)
+    assert r"ValueError: \ud800" in (tmp_path / "grades" / "verdicts.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.notebook
+def test_what_students_wrote_reaches_neither_terminal_nor_spreadsheet_as_a_command(tmp_path, capsys):
+    formula = '=HYPERLINK("http:example.org","grades")'
+    hand_in(tmp_path / "class" / formula, "def iou_from_f1(f1):\n    raise ValueError('\\x1b[2J' + 999 * 'x')", CHECK)
+    hand_in(tmp_path / "class" / "\x1b[31mred", RIGHT, CHECK)
+    hand_in(tmp_path / "class" / "\t=1+1", "-1", CHECK)
+    assert exercises([str(tmp_path / "class")]) == 0
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    printed = capsys.readouterr().out
+    assert all(letter.isprintable() or letter == "\n" for letter in printed)
+    assert max(map(len, printed.splitlines())) < 400
+    table = list(csv.reader(io.StringIO((tmp_path / "grades" / "table.csv").read_text(encoding="utf-8"))))
+    assert [row[0] for row in table] == ["student", r"\t=1+1", r"\x1b[31mred", "'" + formula]
+    verdicts = list(csv.reader(io.StringIO((tmp_path / "grades" / "verdicts.csv").read_text(encoding="utf-8"))))
+    assert all(len(field) < 310 and field.isprintable() and field[0] not in "=+-@" for row in verdicts for field in row)
+
+
 def test_an_out_that_is_a_file_is_refused_before_anything_runs(tmp_path, capsys):
     marker = tmp_path / "it_ran"
     hand_in(tmp_path / "class" / "ada", f"import pathlib\npathlib.Path({str(marker)!r}).touch()", RIGHT, CHECK)

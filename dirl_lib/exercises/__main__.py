@@ -21,8 +21,12 @@ from pathlib import Path
 
 from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins
 from dirl_lib.files import write_in_one_step
+from dirl_lib.images import printable
 
 SIGNS = {"passed": "+", "failed": "x", "not tried": "."}
+
+LONGEST = 300
+"""Of what students wrote, names and messages, so many characters reach terminal and tables: enough for every hint."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _look(notebooks)
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _look(notebooks: list[HandIn]) -> None:
     for notebook in notebooks:
         numbers = ", ".join(notebook.exercises) or "no exercise"
-        print(f"{notebook.student:<24} {notebook.path.name:<32} {numbers}")
+        print(f"{_named(notebook)} {printable(numbers, LONGEST)}")
     students = len({notebook.student for notebook in notebooks})
     print(
         f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
@@ -79,7 +83,11 @@ def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
 
 
 def _progress(notebook: HandIn, seconds: float) -> None:
-    print(f"  {notebook.student:<24} {notebook.path.name:<32} {seconds:>5.0f} s", flush=True)
+    print(f"  {_named(notebook)} {seconds:>5.0f} s", flush=True)
+
+
+def _named(notebook: HandIn) -> str:
+    return f"{printable(notebook.student, LONGEST):<24} {printable(notebook.path.name, LONGEST):<32}"
 
 
 def _table(results: list[Result], students: list[str]) -> list[list[str]]:
@@ -94,8 +102,8 @@ def _table(results: list[Result], students: list[str]) -> list[list[str]]:
 
 def _drawn(table: list[list[str]]) -> str:
     """The table for a terminal, a sign for each verdict, and below it how many passed."""
-    (_, *numbers), *rows = table
-    width = max(len(row[0]) for row in table)
+    (_, *numbers), *rows = [[printable(field, LONGEST) for field in row] for row in table]
+    width = max(len("passed"), *(len(row[0]) for row in rows))
     lines = ["  ".join([f"{'':<{width}}", *numbers])]
     lines += [
         "  ".join([f"{student:<{width}}", *(f"{SIGNS.get(verdict, ''):>4}" for verdict in verdicts)])
@@ -113,14 +121,20 @@ def _where_stuck(results: list[Result]) -> str:
         messages = Counter(each.message for each in results if each.exercise == number and each.verdict == "failed")
         if messages:
             message, times = messages.most_common(1)[0]
-            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {message}")
+            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {printable(message, LONGEST)}")
     return "\n".join(lines)
 
 
 def _write_csv(path: Path, rows: list[list[str]]) -> None:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([[_as_text(field) for field in row] for row in rows])
     write_in_one_step(path, text.getvalue().encode())
+
+
+def _as_text(field: str) -> str:
+    """A field that no spreadsheet takes for a formula; tab and carriage return are escaped like all unprintable."""
+    shown = printable(field, LONGEST)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 if __name__ == "__main__":
