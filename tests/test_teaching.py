@@ -236,11 +236,11 @@ def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("limit", ["0", "-5", "nan"])
+@pytest.mark.parametrize("limit", ["0", "-5", "nan", "inf", "1e+06"])
 def test_a_limit_that_is_none_is_refused(tmp_path, capsys, limit):
     with pytest.raises(SystemExit):
         exercises([str(tmp_path), "--run", "--limit", limit])
-    assert f"found --limit {limit}, expected seconds above 0" in capsys.readouterr().err
+    assert f"found --limit {limit}, expected seconds above 0 and below a million" in capsys.readouterr().err
 
 
 @pytest.mark.notebook

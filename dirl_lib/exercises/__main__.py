@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limit_help = "longest time for one cell (default: %(default)g)"
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=limit_help)
     options = parser.parse_args(arguments)
-    if not options.limit > 0:
-        parser.error(f"found --limit {options.limit:g}, expected seconds above 0")
+    if not 0 < options.limit < 1e6:  # no clock of the system takes infinity
+        parser.error(f"found --limit {options.limit:g}, expected seconds above 0 and below a million")
     try:
         notebooks = hand_ins(options.folder)
         if options.run:
