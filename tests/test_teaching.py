@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from course.execution import execute
 from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, solution_code
 from tiny_notebooks import cell, code, notebook, save, tiny
 
+from dirl_lib.data.sample import sample_root
 from dirl_lib.exercises.__main__ import main as exercises
 from dirl_lib.exercises.grading import grade, hand_ins
 
@@ -115,6 +117,27 @@ def test_a_notebook_sees_neither_the_variables_nor_the_home_of_who_grades(tmp_pa
     message = graded(tmp_path)["ada", "07.1"][1]
     assert re.search(r"Line 4 of your cell, in iou_from_f1, stopped with ValueError: \[None, '.*', 'quick'\]", message)
     assert str(Path.home()) not in message.replace(str(tmp_path), "")
+
+
+@pytest.mark.notebook
+def test_what_one_notebook_leaves_behind_no_other_one_finds(tmp_path, monkeypatch):
+    """Nor who grades: a home folder, a working folder and sample data of its own for each."""
+    touch = (
+        "import os, pathlib\nindex = pathlib.Path(os.environ['DIRL_SAMPLE_DATA'], 'index.csv')\n"
+        "notes = [pathlib.Path.home() / 'notes.txt', pathlib.Path('notes.txt'), index]\n"
+        "def iou_from_f1(f1):\n    raise ValueError([(note.exists(), 'ada' in note.read_text()) if note.exists() "
+        "else None for note in notes])"
+    )
+    write = "for note in notes:\n    with note.open('a') as file:\n        file.write('ada')"
+    shutil.copytree(sample_root(), tmp_path / "sample")
+    monkeypatch.setenv("DIRL_SAMPLE_DATA", str(tmp_path / "sample"))
+    before = (tmp_path / "sample" / "index.csv").read_bytes()
+    hand_in(tmp_path / "class" / "ada", touch, write, CHECK)
+    hand_in(tmp_path / "class" / "bob", touch, CHECK)
+    messages = {student: message for (student, _), (_, message) in graded(tmp_path / "class").items()}
+    assert messages["ada"].endswith("ValueError: [(True, True), (True, True), (True, True)]")
+    assert messages["bob"].endswith("ValueError: [None, None, (True, False)]")
+    assert (tmp_path / "sample" / "index.csv").read_bytes() == before
 
 
 @pytest.mark.notebook

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -127,34 +128,30 @@ def grade(
     """
     known = {each.number for each in all_exercises()}
     best: dict[tuple[str, str], Result] = {}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        environment = _environment(Path(home))
-        _check_that_the_kit_starts(environment, limit_s)
-        for notebook in notebooks:
-            start = time.perf_counter()
-            for result in _results(notebook, known, environment, limit_s):
-                key = (result.student, result.exercise)
-                if key not in best or _rank(result) < _rank(best[key]):
-                    best[key] = result
-            on_notebook(notebook, time.perf_counter() - start)
+    _check_that_the_kit_starts(limit_s)
+    for notebook in notebooks:
+        start = time.perf_counter()
+        for result in _results(notebook, known, limit_s):
+            key = (result.student, result.exercise)
+            if key not in best or _rank(result) < _rank(best[key]):
+                best[key] = result
+        on_notebook(notebook, time.perf_counter() - start)
     return [best[key] for key in sorted(best)]
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """What a notebook finds: this Python and its packages, the sample data, and an empty home folder."""
-    from dirl_lib.data.sample import sample_root
-
+def _environment(home: Path, sample: Path) -> dict[str, str]:
+    """What a notebook finds: this Python and its packages, and these folders for its home and the sample data."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "HOME": str(home),
         "USERPROFILE": str(home),
         "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
         "MPLBACKEND": "agg",
         "DIRL_PROFILE": "quick",
-        "DIRL_SAMPLE_DATA": str(sample_root()),
+        "DIRL_SAMPLE_DATA": str(sample),
     }
 
 
-def _results(notebook: HandIn, known: set[str], environment: dict[str, str], limit_s: float) -> list[Result]:
+def _results(notebook: HandIn, known: set[str], limit_s: float) -> list[Result]:
     """The verdicts of one notebook."""
     expected = [number for number in notebook.exercises if number in known]
     if not expected:
@@ -164,7 +161,7 @@ def _results(notebook: HandIn, known: set[str], environment: dict[str, str], lim
     report: list[dict[str, Any]] = []
     while cells:
         try:
-            lines, end = _run(cells, environment, limit_s)
+            lines, end = _run(cells, limit_s)
         except ReportError as error:
             return [Result(notebook.student, number, "failed", str(error)) for number in expected]
         report += lines
@@ -205,13 +202,13 @@ def _trouble(notebook: HandIn, number: str, troubles: dict[int, str]) -> str:
     return "The check was never called."
 
 
-def _check_that_the_kit_starts(environment: dict[str, str], limit_s: float) -> None:
+def _check_that_the_kit_starts(limit_s: float) -> None:
     """Before anything of a student runs, so that what is broken here is not taken for the fault of a notebook.
 
     Raises:
         RuntimeError: it does not.
     """
-    _, complaint = _run({}, environment, limit_s)
+    _, complaint = _run({}, limit_s)
     if complaint:
         raise RuntimeError(f"no notebook can be run here: {complaint}")
 
@@ -220,15 +217,21 @@ class ReportError(ValueError):
     """A student's code wrote into the report of its own verdicts."""
 
 
-def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> tuple[list[dict[str, Any]], str]:
+def _run(cells: dict[int, str], limit_s: float) -> tuple[list[dict[str, Any]], str]:
     """Run cells in a new Python; the report of `run_cells`, and how it ended if not by itself.
+
+    It has a home folder, a working folder and a copy of the sample data that nobody else had or will have.
 
     Raises:
         ReportError: the report is not one; never for no cells.
     """
+    from dirl_lib.data.sample import sample_root
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        work = Path(folder, "notebooks")
+        home, work, sample = (Path(folder, name) for name in ("home", "notebooks", "sample"))
+        home.mkdir()
         work.mkdir()
+        shutil.copytree(sample_root(), sample)  # 7 MB
         job, report, complaint = (Path(folder, name) for name in ("job.json", "report.jsonl", "complaint.txt"))
         job.write_text(json.dumps(cells), encoding="utf-8")
         report.touch()
@@ -236,7 +239,7 @@ def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> 
             done = subprocess.run(
                 [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report), str(limit_s)],
                 cwd=work,
-                env=environment,
+                env=_environment(home, sample),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
