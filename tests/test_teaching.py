@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -104,6 +105,34 @@ def test_cells_may_fail_before_and_a_thread_may_go_on(tmp_path):
     forever = "import threading, time\nthreading.Thread(target=lambda: time.sleep(10_000)).start()"
     hand_in(tmp_path / "ada", "1 / 0", "%matplotlib inline", forever, HALF, CHECK, RIGHT, CHECK, HALF, CHECK)
     assert graded(tmp_path)["ada", "07.1"][0] == "passed"
+
+
+@pytest.mark.notebook
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+@pytest.mark.parametrize(
+    "start",
+    [
+        "subprocess.run([sys.executable, '-c', sleep])",
+        "subprocess.Popen([sys.executable, '-c', sleep])\ntime.sleep(2)",
+        "subprocess.Popen([sys.executable, '-c', sleep])\ntime.sleep(2)\nos.kill(os.getpid(), signal.SIGSTOP)",
+    ],
+    ids=["endless", "left behind", "stopped"],
+)
+def test_nothing_that_a_cell_started_goes_on_when_its_notebook_has_ended(tmp_path, monkeypatch, start):
+    monkeypatch.setattr("dirl_lib.exercises.grading.START_S", 5)
+    sleep = (
+        f"import os, pathlib, time; pathlib.Path({str(tmp_path / 'id')!r}).write_text(str(os.getpid())); time.sleep(99)"
+    )
+    begin = f"import os, signal, subprocess, sys, time\nsleep = {sleep!r}\n"
+    hand_in(tmp_path / "class" / "ada", begin + start, RIGHT, CHECK)
+    assert graded(tmp_path / "class", limit_s=4)["ada", "07.1"][0] == "passed"
+    state = Path("/proc", (tmp_path / "id").read_text(), "stat")
+    for _ in range(50):  # ending takes a moment; Z is one that ended and that nobody has asked for
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("it goes on")
 
 
 @pytest.mark.notebook

@@ -11,11 +11,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +37,9 @@ FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
 
 LIMIT_S = 120.0
 """Some ten times what the slowest cell of the quick profile takes on two cores."""
+
+START_S = 120.0
+"""The longest that Python and the library may take to start: a cold disk, and some."""
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "OMP_NUM_THREADS")
 """The variables that a student's notebook gets to see, besides those set in `_environment`."""
@@ -236,24 +241,41 @@ def _run(cells: dict[int, str], limit_s: float) -> tuple[list[dict[str, Any]], s
         job.write_text(json.dumps(cells), encoding="utf-8")
         report.touch()
         with complaint.open("w", encoding="utf-8") as stderr:  # a pipe could be held open by what a student started
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report), str(limit_s)],
                 cwd=work,
                 env=_environment(home, sample),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                check=False,
+                start_new_session=True,
             )
+            try:
+                # Each cell has its own limit, kept by the process itself; this one is for a process that stands still.
+                process.wait(START_S + limit_s * len(cells))
+                stands_still = False
+            except subprocess.TimeoutExpired:
+                stands_still = True
+            finally:
+                _end(process)
         last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         lines = _report(report, cells)
-    if done.returncode == 0:
+    if process.returncode == 0:
         return lines, ""
     if not cells:
-        return lines, last_words[-1] if last_words else f"Python ended (exit code {done.returncode})"
-    if any(line.startswith("Timeout (") for line in last_words):
+        return lines, last_words[-1] if last_words else f"Python ended (exit code {process.returncode})"
+    if stands_still or any(line.startswith("Timeout (") for line in last_words):
         return lines, f"TimeoutError: it took more than {limit_s:g} s"
-    return lines, f"SystemExit: it ended Python (exit code {done.returncode})"
+    return lines, f"SystemExit: it ended Python (exit code {process.returncode})"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started, which share its group; Windows knows no groups."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS says it of those that just ended
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _report(path: Path, cells: dict[int, str]) -> list[dict[str, Any]]:
