@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -261,6 +263,33 @@ def test_an_out_that_is_a_file_is_refused_before_anything_runs(tmp_path, capsys)
     assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 1
     assert re.fullmatch(r"error: .*File exists: .*grades'\n", capsys.readouterr().err)
     assert not marker.exists()
+
+
+def look(folder, *options):
+    """`python -m dirl_lib.exercises .` in that folder, which holds files that are called like modules."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *options, "-m", "dirl_lib.exercises", "."]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["argparse", "csv", "json", "numpy", "subprocess", "tempfile", "torch"])
+def test_standing_in_the_class_is_refused_before_a_file_of_a_student_is_taken_for_a_module(tmp_path, name):
+    hand_in(tmp_path / "ada", CHECK)
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'it_ran')!r}, 'w')")
+    done = look(tmp_path)
+    assert done.returncode == 2
+    assert "error: started in CLASS, where Python may run files of students" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize("name", ["argparse", "dataclasses", "dirl_lib", "runpy", "typing"])
+def test_with_the_option_of_the_guide_no_file_in_the_class_is_taken_for_a_module(tmp_path, name):
+    hand_in(tmp_path / "ada", CHECK)
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'it_ran')!r}, 'w')")
+    done = look(tmp_path, "-P")
+    assert re.search(r"ada +07_metrics.ipynb +07.1\n", done.stdout), done.stderr
+    assert not (tmp_path / "it_ran").exists()
+    assert "    .venv/bin/python -P -m dirl_lib.exercises CLASS --run" in PLAN
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """The exercises of a class as one table: who passed what, and where the class is stuck.
 
-python -m dirl_lib.exercises CLASS              # who handed in what; reads the notebooks and runs nothing
-python -m dirl_lib.exercises CLASS --run        # RUNS THE STUDENTS' CODE on this account, and writes the table
+python -P -m dirl_lib.exercises CLASS           # who handed in what; reads the notebooks and runs nothing
+python -P -m dirl_lib.exercises CLASS --run     # RUNS THE STUDENTS' CODE on this account, and writes the table
+
+-P: without it Python itself takes modules from the folder in which it is started, csv.py of a student among them, so
+this program refuses to be started in CLASS. It cannot refuse before Python has loaded it: dataclasses.py or a dirl_lib/
+that was handed in would run. With -P, or started anywhere else, nothing does.
 
 CLASS holds a folder a student with notebooks in it, or files such as lovelace_04_mda.ipynb. With --run each notebook is
 executed in a Python of its own, with a time limit, an empty home folder and without your environment variables. That
@@ -11,13 +15,18 @@ use an account or a machine that holds nothing of value and has no network (docs
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path  # the package has loaded it already
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # The folder in which Python was started gives way to that of the library, before anything else is imported.
+    sys.path[:] = [*sys.path[1:], str(Path(__file__).parents[2])]
+
 import argparse
 import csv
 import io
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins
 from dirl_lib.files import write_in_one_step
@@ -42,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 < options.limit < 1e6:  # no clock of the system takes infinity
         parser.error(f"found --limit {options.limit:g}, expected seconds above 0 and below a million")
+    if not sys.flags.safe_path and Path.cwd().is_relative_to(options.folder.resolve()):
+        parser.error("started in CLASS, where Python may run files of students; go elsewhere, or use python -P -m")
     try:
         notebooks = hand_ins(options.folder)
         if options.run:
