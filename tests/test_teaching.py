@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tiny_notebooks import cell, code, notebook, save, tiny
 
 from dirl_lib.data.sample import sample_root
 from dirl_lib.exercises.__main__ import main as exercises
+from dirl_lib.exercises.checking import verdict
 from dirl_lib.exercises.grading import grade, hand_ins
 
 PATHS = notebook_paths()
@@ -518,8 +520,63 @@ def test_the_first_plan_has_no_gap():
     assert [end for _, end in times[:-1]] == [start for start, _ in times[1:]]
 
 
-def test_the_slips_of_the_plan_are_among_those_the_checks_know():
-    named = re.findall(r"^\| ((?:\d\d\.\d(?:, )?)+) \|", PLAN, re.MULTILINE)
-    assert len(named) > 15
-    known = {path.stem[2:] for path in (ROOT / "tests" / "wrong_answers").glob("nb*.py")}
-    assert {number[:2] for cell_text in named for number in cell_text.split(", ")} <= known
+SLIPS = {
+    "00.1": {
+        "area in pixels or per cent": ["number of pixels", "per cent"],
+        "`<` where exactly one half is kept": ["more than one half"],
+    },
+    "00.2": {"surroundings hardly larger than the region: only its outline lights up": ["beyond the region"]},
+    "01.1": {
+        '`path.replace("composite_images", "masks")` on the whole path': ["Change the folder just above the file"]
+    },
+    "01.2": {
+        "the grey mask is made black and white first": ["Grey values count as they are"],
+        "`2 * mask` in bytes wraps round at 256": ["wrap round at 256"],
+    },
+    "01.3": {
+        "split by composite: one photograph on both sides": ["is on both sides"],
+        "`c1` takes `c12` along": ["so are c1 and c12"],
+    },
+    "02.1": {"the new jump in the old step": ["the old jump"]},
+    "03.2": {"`+=` on the caller's tensor": ["in place"]},
+    "04.1": {"softmax for sigmoid: the gates then share one total": ["softmax"]},
+    "04.2": {"a diagonal matrix: a bright photograph opens everything": ["mean of all three"]},
+    "05.2": {
+        "bilinear with the other corners": ["align_corners=True"],
+        "the context gated, too": ["round the gate"],
+    },
+    "05.3": {'"a gradient exists" for "it is not zero"': ["may exist and be zero"]},
+    "06.2": {"0 · log 0": ["xlogy"]},
+    "06.3": {"NaN from the branch that `torch.where` throws away": ["gradient is not finite"]},
+    "07.3": {"cuts between pixels of equal score": ["enter together"]},
+    "08.1": {"rate 0 at step 0": ["first of four"], "milestones counted in steps": ["multiply by steps_per_epoch"]},
+    "08.2": {"mean of means with a small last part": ["small last part"]},
+    "09.3": {
+        "the normal distribution": ["Student's t"],
+        "one tail": ["both tails"],
+        "the spread of one row only": ["sum of both"],
+    },
+    "10.1": {"mean before absolute value": ["cancelled already"]},
+    "13.2": {
+        "chosen on the test list, or the validation score reported": ["no say in the choice", "luckiest of all"],
+    },
+}
+"""Exercise, slip as the plan words it, and the hints of its wrong answers as tests/wrong_answers/nbNN.py state them."""
+
+
+def test_the_plan_tells_of_no_slip_but_these():
+    rows = re.findall(r"^\| ((?:\d\d\.\d(?:, )?)+) \| (.+?) \| .+ \|$", PLAN, re.MULTILINE)
+    for numbers, slips in rows:
+        known = [slip for number in numbers.split(", ") for slip in SLIPS[number]]
+        assert slips.split("; ") == known, numbers
+    assert {number for numbers, _ in rows for number in numbers.split(", ")} == set(SLIPS)
+
+
+@pytest.mark.parametrize("number", SLIPS)
+def test_the_checks_know_the_slips_of_the_plan_and_answer_each_with_its_own_hint(number):
+    wrong = runpy.run_path(str(ROOT / "tests" / "wrong_answers" / f"nb{number[:2]}.py"))["WRONG"][number]
+    for hint in (hint for hints in SLIPS[number].values() for hint in hints):
+        answers = [answer for answer, its_hint in wrong if its_hint == hint]
+        assert answers, f"{number}: no wrong answer with the hint {hint!r}"
+        for answer in answers:
+            assert re.search(hint, verdict(number, answer))
