@@ -382,6 +382,16 @@ def test_the_command_writes_the_copies_that_were_asked_for(tmp_path, capsys):
     assert re.match(r"error: no notebook '98'; there are: 00_", capsys.readouterr().err)
 
 
+def test_copies_never_replace_the_originals(tmp_path, monkeypatch, capsys):
+    originals = tmp_path / "notebooks"
+    shutil.copytree(NOTEBOOKS, originals)
+    before = {path.name: path.read_bytes() for path in originals.glob("*.ipynb")}
+    monkeypatch.setattr(student, "NOTEBOOKS", originals)
+    assert student.main(["07", "--out", str(tmp_path / "." / "notebooks" / ".." / "notebooks")]) == 2
+    assert re.fullmatch("error: .*notebooks holds the notebooks with solutions, .*\n", capsys.readouterr().err)
+    assert {path.name: path.read_bytes() for path in originals.glob("*.ipynb")} == before
+
+
 def test_a_solution_that_is_not_marked_as_one_is_not_handed_out():
     source = tiny()
     cell(source, "solution-42-1").id = "solution-42-2"
@@ -442,6 +452,28 @@ def test_the_same_files_give_the_same_bytes_in_any_order():
     assert zipfile.ZipFile(io.BytesIO(once)).namelist() == [
         f"dirl-course/{name}" for name in ("a.sh", "b.txt", "c/d.txt")
     ]
+
+
+def test_the_bundle_with_solutions_and_the_one_without_have_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+    monkeypatch.setattr(bundle, "files", lambda *, student: {"which.txt": b"student" if student else b"whole"})
+    assert bundle.main([]) == bundle.main(["--student"]) == 0
+    for which, name in (("whole", "dirl-course.zip"), ("student", "dirl-course-student.zip")):
+        assert zipfile.ZipFile(tmp_path / "build" / name).read("dirl-course/which.txt") == which.encode()
+        assert f"build/{name}" in PLAN
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.parametrize(
+    ("target", "variable", "option"), [("bundle", "STUDENT", "--student"), ("badges", "UNDO", "--undo")]
+)
+@pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])
+def test_a_variable_of_make_may_also_say_no(target, variable, option, value, asked):
+    done = subprocess.run(
+        ["make", "-n", target, f"{variable}={value}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (command,) = [line for line in done.stdout.splitlines() if f"tools/{target}.py" in line]
+    assert (option in command) == asked
 
 
 def test_without_git_the_bundle_is_refused_in_one_line(tmp_path, monkeypatch, capsys):

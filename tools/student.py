@@ -13,14 +13,14 @@ import copy
 import sys
 from pathlib import Path
 
-from course.notebooks import ROOT, CourseError, cleaned, exercise_cells, read, select, write
+from course.notebooks import NOTEBOOKS, ROOT, CourseError, cleaned, exercise_cells, read, select, write
 from nbformat import NotebookNode
 
 LEFT_OUT = '*The solution is not in this copy. Stuck? `from dirl_lib.exercises import hint`, then `hint("{number}")`.*'
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write what the command line names; 0, or 2 if a notebook does not exist or is not one of the course."""
+    """Write what the command line names; 0, or 2 if a notebook is none of the course or would lie on its original."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", metavar="NAME", nargs="*", help="number or name of a notebook (default: all)")
     parser.add_argument(
@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         copies = {path.name: for_students(read(path)) for path in select(options.names)}
         options.out.mkdir(parents=True, exist_ok=True)
+        if options.out.samefile(NOTEBOOKS):
+            raise CourseError(f"{options.out} holds the notebooks with solutions, which the copies would replace")
         for name, notebook in copies.items():
             write(notebook, options.out / name)
     except (CourseError, OSError) as error:
