@@ -382,6 +382,14 @@ def test_the_command_writes_the_copies_that_were_asked_for(tmp_path, capsys):
     assert re.match(r"error: no notebook '98'; there are: 00_", capsys.readouterr().err)
 
 
+def test_copies_in_a_folder_of_their_own_hold_no_link_out_of_it(tmp_path):
+    assert student.main(["--out", str(tmp_path)]) == 0
+    texts = {path.name: prose(path) for path in tmp_path.iterdir()}
+    assert set(texts) == {path.name for path in PATHS}
+    assert not [name for name, text in texts.items() if "](.." in text]
+    assert "Its model card (`docs/MODEL_CARD.md` of the kit) has its scores." in texts["00_start_here.ipynb"]
+
+
 def test_copies_never_replace_the_originals(tmp_path, monkeypatch, capsys):
     originals = tmp_path / "notebooks"
     shutil.copytree(NOTEBOOKS, originals)
@@ -441,6 +449,7 @@ def test_the_student_bundle_holds_no_solution_and_the_whole_one_does(packed, req
     is_student = request.node.callspec.params["packed"]
     shown = [name for name in files if name.startswith(("notebooks/", "pages/")) and name.endswith(("ipynb", "html"))]
     with_solution = [name for name in shown if b"<summary>Solution</summary>" in files[name]]
+    assert b"](../docs/MODEL_CARD.md)" in files["notebooks/00_start_here.ipynb"]
     assert len(with_solution) == (0 if is_student else 2 * len(PATHS))
     assert any(name.startswith("tests/") for name in files) != is_student
 
