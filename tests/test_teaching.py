@@ -215,17 +215,20 @@ IN_THE_REPORT = "import os, pathlib, sys\nreport = pathlib.Path(sys.argv[2])\n"
         'report.open("a").write("5\\n")',
         """report.open("a").write('{"cell": 99}\\n')""",
         """report.open("a").write('{"cell": 0, "exercise": "07.1", "text": "very good"}\\n')""",
+        """report.open("a").write('{"cell": 0, "exercise": "07.1"}\\n')""",
+        """report.open("a").write('{"cell": 0, "exercise": 7, "text": "correct. "}\\n')""",
+        "import shutil\nshutil.rmtree(report.parent)",
         "report.unlink()\nreport.mkdir()\nos._exit(0)",
         'report.write_text("")\nos._exit(3)',
     ],
-    ids=["garbage", "no object", "no such cell", "no verdict", "folder", "emptied"],
+    ids=["garbage", "no object", "no such cell", "no verdict", "no text", "no number", "all gone", "folder", "emptied"],
 )
 def test_who_writes_into_the_report_of_the_verdicts_loses_only_the_own_ones(tmp_path, cell_text):
     hand_in(tmp_path / "ada", IN_THE_REPORT + cell_text, RIGHT, CHECK)
     hand_in(tmp_path / "bob", RIGHT, CHECK)
     verdicts = graded(tmp_path)
     assert verdicts["ada", "07.1"][0] == "failed"
-    assert verdicts["ada", "07.1"][1].startswith("No verdict: the notebook wrote into the file")
+    assert verdicts["ada", "07.1"][1].startswith("No verdict: the report is not there or garbled")
     assert verdicts["bob", "07.1"][0] == "passed"
 
 

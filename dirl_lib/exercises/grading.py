@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dirl_lib.exercises.checking import all_exercises
+from dirl_lib.exercises.checking import NUMBER, all_exercises
 
 __all__ = ["HandIn", "Result", "grade", "hand_ins"]
 
@@ -237,10 +237,11 @@ def _run(cells: dict[int, str], limit_s: float) -> tuple[list[dict[str, Any]], s
         home.mkdir()
         work.mkdir()
         shutil.copytree(sample_root(), sample)  # 7 MB
-        job, report, complaint = (Path(folder, name) for name in ("job.json", "report.jsonl", "complaint.txt"))
+        job, report = Path(folder, "job.json"), Path(folder, "report.jsonl")
         job.write_text(json.dumps(cells), encoding="utf-8")
         report.touch()
-        with complaint.open("w", encoding="utf-8") as stderr:  # a pipe could be held open by what a student started
+        # Not a pipe, which what a student started could hold open, and not a file with a name, which could vanish.
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report), str(limit_s)],
                 cwd=work,
@@ -258,7 +259,8 @@ def _run(cells: dict[int, str], limit_s: float) -> tuple[list[dict[str, Any]], s
                 stands_still = True
             finally:
                 _end(process)
-        last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            stderr.seek(0)
+            last_words = stderr.read().strip().splitlines()
         lines = _report(report, cells)
     if process.returncode == 0:
         return lines, ""
@@ -289,12 +291,14 @@ def _report(path: Path, cells: dict[int, str]) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         sound = bool(lines) == bool(cells) and all(
             line["cell"] in cells
-            and isinstance(line.get("exercise", ""), str)
-            and line.get("text", "correct. ").startswith(tuple(BEGINNINGS))
+            and (
+                "exercise" not in line
+                or (NUMBER.match(line["exercise"]) and line["text"].startswith(tuple(BEGINNINGS)))
+            )
             for line in lines
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
-        raise ReportError("No verdict: the notebook wrote into the file in which its verdicts are noted.")
+        raise ReportError("No verdict: the report is not there or garbled, as when a cell writes into it.")
     return lines
