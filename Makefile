@@ -4,6 +4,8 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 # A photograph of a camera is larger than the 10 MB that Jupyter takes from the page unless told otherwise; 2^29 bytes.
 UPLOADS := tornado_settings='{"websocket_max_message_size": 536870912}'
+# STUDENT=0 and UNDO=no ask for nothing.
+asked = $(filter-out 0 no,$(1))
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg
 
 .DEFAULT_GOAL := help
@@ -56,13 +58,13 @@ constraints: $(INSTALLED) ## resolve the newest versions of everything into cons
 	  --extra dev pyproject.toml -o constraints.txt
 
 badges: $(INSTALLED) ## let the notebooks open in Colab: REPO=owner/name BRANCH=main; UNDO=1 takes it back
-	@$(PY) tools/badges.py $(if $(UNDO),--undo,"$(REPO)" "$(BRANCH)")
+	@$(PY) tools/badges.py $(if $(call asked,$(UNDO)),--undo,"$(REPO)" "$(BRANCH)")
 
 student: $(INSTALLED) ## copies of the notebooks without solutions: build/student
 	@$(PY) tools/student.py
 
-bundle: $(INSTALLED) ## the course as one zip for a room without network: build/dirl-course.zip; STUDENT=1 without solutions
-	@$(PY) tools/bundle.py $(if $(STUDENT),--student)
+bundle: $(INSTALLED) ## the course as one zip for a room without network: build/dirl-course.zip; STUDENT=1: -student.zip, without solutions
+	@$(PY) tools/bundle.py $(if $(call asked,$(STUDENT)),--student)
 
 clean: ## remove pages and caches; .venv and data stay
 	rm -rf build .pytest_cache .ruff_cache notebooks/.ruff_cache .mypy_cache .hypothesis

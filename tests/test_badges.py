@@ -219,6 +219,39 @@ def test_one_notebook_without_a_place_stops_all(tmp_path, spoil, complaint, caps
     assert contents(tmp_path) == before
 
 
+def with_one_cell(text):
+    whole = json.loads(text)
+    return json.dumps({**whole, "cells": whole["cells"][:1]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        (
+            "notebooks/07_metrics.ipynb",
+            lambda text: f"<<<<<<< HEAD\n{text}".encode(),
+            "is not a readable notebook: JSON",
+        ),
+        ("notebooks/07_metrics.ipynb", with_one_cell, ": the first two cells should have the ids title and bootstrap"),
+        ("notebooks/07_metrics.ipynb", lambda _: b"[]", "is not a readable notebook: TypeError"),
+        ("notebooks/07_metrics.ipynb", lambda _: b"\xff\xfe", "cannot be read: 'utf-8' codec"),
+        ("README.md", lambda _: None, r"cannot be read: .*No such file"),
+    ],
+    ids=["merge marker", "one cell", "no notebook", "not UTF-8", "no README"],
+)
+def test_a_file_that_cannot_be_read_is_named_in_one_line_and_nothing_changes(checkout, name, change, complaint, capsys):
+    changed = change((checkout / name).read_text(encoding="utf-8"))
+    (checkout / name).unlink()
+    if changed is not None:
+        (checkout / name).write_bytes(changed)
+    before = contents(checkout)
+    assert run(checkout, "ada-l/find-it") == 2
+    told = capsys.readouterr().err
+    assert re.match(f"error: {name.rpartition('/')[2]} ?{complaint}", told)
+    assert told.count("\n") == 1
+    assert contents(checkout) == before
+
+
 # --- that badge and bootstrap belong together ---
 
 

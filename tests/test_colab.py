@@ -13,6 +13,7 @@ import tomllib
 import pytest
 import rehearse_colab
 from course.colab import Source, bootstrap
+from course.execution import Run
 from course.notebooks import ROOT, notebook_paths, read
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -142,7 +143,29 @@ def test_the_notebooks_import_nothing_that_colab_lacks():
     assert used - set(sys.stdlib_module_names) <= shipped | {"ipywidgets", "IPython", "dirl_lib"}
 
 
+def test_the_document_names_the_versions_that_are_assumed():
+    lines = rehearse_colab.VERSIONS.read_text(encoding="utf-8").splitlines()
+    assumed = [line.partition("==")[0] for line in lines if "assumed" in line]
+    text = " ".join((ROOT / "docs/COLAB.md").read_text(encoding="utf-8").split())
+    assert f"but for {' and '.join(assumed)}, which it lacks: theirs are assumed" in text
+
+
 # --- the rehearsal ---
+
+
+def test_the_library_is_that_of_the_last_commit_and_the_notebook_the_one_on_disk(tmp_path, monkeypatch):
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    ran = []
+    monkeypatch.setattr(
+        rehearse_colab, "execute", lambda notebook, *_, **__: ran.append(notebook) or Run(notebook, 0, 0, None)
+    )
+    uncommitted = notebook(markdown("title", "# 42"), code("bootstrap", ""), code("own", "'not committed'"))
+    rehearse_colab.rehearse(save(uncommitted, tmp_path), tmp_path)
+    assert head.stdout.strip() in ran[0].cells[1].source
+    assert cell(ran[0], "own").source == "'not committed'"
+    said = " ".join(rehearse_colab.__doc__.split())
+    assert "The library comes from the last commit" in said
+    assert "the notebooks are those that lie in notebooks/, committed or not" in said
 
 
 @pytest.mark.notebook
@@ -182,5 +205,6 @@ def test_the_document_says_what_the_recorded_rehearsal_showed():
     assert f"all {len(runs)} notebooks ran to their end, with nothing on stderr" in text
     assert all(run["failure"] == "" and run["stderr"] == [] for run in runs.values())
     assert f"which installs, took {runs['00_start_here']['bootstrap_seconds']:.0f} s" in text
+    assert runs["00_start_here"]["bootstrap_seconds"] < 60
     assert record["changed"] == []
     assert {"ipywidgets==7.7.1", "torch==2.11.0", "ipython==7.34.0"} <= set(record["packages"])

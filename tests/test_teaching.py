@@ -5,6 +5,11 @@ import io
 import json
 import os
 import re
+import runpy
+import shutil
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -15,7 +20,9 @@ from course.execution import execute
 from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, solution_code
 from tiny_notebooks import cell, code, notebook, save, tiny
 
+from dirl_lib.data.sample import sample_root
 from dirl_lib.exercises.__main__ import main as exercises
+from dirl_lib.exercises.checking import verdict
 from dirl_lib.exercises.grading import grade, hand_ins
 
 PATHS = notebook_paths()
@@ -105,6 +112,34 @@ def test_cells_may_fail_before_and_a_thread_may_go_on(tmp_path):
 
 
 @pytest.mark.notebook
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+@pytest.mark.parametrize(
+    "start",
+    [
+        "subprocess.run([sys.executable, '-c', sleep])",
+        "subprocess.Popen([sys.executable, '-c', sleep])\ntime.sleep(2)",
+        "subprocess.Popen([sys.executable, '-c', sleep])\ntime.sleep(2)\nos.kill(os.getpid(), signal.SIGSTOP)",
+    ],
+    ids=["endless", "left behind", "stopped"],
+)
+def test_nothing_that_a_cell_started_goes_on_when_its_notebook_has_ended(tmp_path, monkeypatch, start):
+    monkeypatch.setattr("dirl_lib.exercises.grading.START_S", 5)
+    sleep = (
+        f"import os, pathlib, time; pathlib.Path({str(tmp_path / 'id')!r}).write_text(str(os.getpid())); time.sleep(99)"
+    )
+    begin = f"import os, signal, subprocess, sys, time\nsleep = {sleep!r}\n"
+    hand_in(tmp_path / "class" / "ada", begin + start, RIGHT, CHECK)
+    assert graded(tmp_path / "class", limit_s=4)["ada", "07.1"][0] == "passed"
+    state = Path("/proc", (tmp_path / "id").read_text(), "stat")
+    for _ in range(50):  # ending takes a moment; Z is one that ended and that nobody has asked for
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("it goes on")
+
+
+@pytest.mark.notebook
 def test_a_notebook_sees_neither_the_variables_nor_the_home_of_who_grades(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_PASSWORD", "1815")
     look = (
@@ -115,6 +150,27 @@ def test_a_notebook_sees_neither_the_variables_nor_the_home_of_who_grades(tmp_pa
     message = graded(tmp_path)["ada", "07.1"][1]
     assert re.search(r"Line 4 of your cell, in iou_from_f1, stopped with ValueError: \[None, '.*', 'quick'\]", message)
     assert str(Path.home()) not in message.replace(str(tmp_path), "")
+
+
+@pytest.mark.notebook
+def test_what_one_notebook_leaves_behind_no_other_one_finds(tmp_path, monkeypatch):
+    """Nor who grades: a home folder, a working folder and sample data of its own for each."""
+    touch = (
+        "import os, pathlib\nindex = pathlib.Path(os.environ['DIRL_SAMPLE_DATA'], 'index.csv')\n"
+        "notes = [pathlib.Path.home() / 'notes.txt', pathlib.Path('notes.txt'), index]\n"
+        "def iou_from_f1(f1):\n    raise ValueError([(note.exists(), 'ada' in note.read_text()) if note.exists() "
+        "else None for note in notes])"
+    )
+    write = "for note in notes:\n    with note.open('a') as file:\n        file.write('ada')"
+    shutil.copytree(sample_root(), tmp_path / "sample")
+    monkeypatch.setenv("DIRL_SAMPLE_DATA", str(tmp_path / "sample"))
+    before = (tmp_path / "sample" / "index.csv").read_bytes()
+    hand_in(tmp_path / "class" / "ada", touch, write, CHECK)
+    hand_in(tmp_path / "class" / "bob", touch, CHECK)
+    messages = {student: message for (student, _), (_, message) in graded(tmp_path / "class").items()}
+    assert messages["ada"].endswith("ValueError: [(True, True), (True, True), (True, True)]")
+    assert messages["bob"].endswith("ValueError: [None, None, (True, False)]")
+    assert (tmp_path / "sample" / "index.csv").read_bytes() == before
 
 
 @pytest.mark.notebook
@@ -148,6 +204,99 @@ def test_the_command_runs_nothing_until_it_is_told_to(tmp_path, capsys):
     assert [each["verdict"] for each in verdicts] == ["passed", "failed", "passed"]
 
 
+IN_THE_REPORT = "import os, pathlib, sys\nreport = pathlib.Path(sys.argv[2])\n"
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(
+    "cell_text",
+    [
+        'report.open("a").write("garbage\\n")',
+        'report.open("a").write("5\\n")',
+        """report.open("a").write('{"cell": 99}\\n')""",
+        """report.open("a").write('{"cell": 0, "exercise": "07.1", "text": "very good"}\\n')""",
+        """report.open("a").write('{"cell": 0, "exercise": "07.1"}\\n')""",
+        """report.open("a").write('{"cell": 0, "exercise": 7, "text": "correct. "}\\n')""",
+        "import shutil\nshutil.rmtree(report.parent)",
+        "report.unlink()\nreport.mkdir()\nos._exit(0)",
+        'report.write_text("")\nos._exit(3)',
+    ],
+    ids=["garbage", "no object", "no such cell", "no verdict", "no text", "no number", "all gone", "folder", "emptied"],
+)
+def test_who_writes_into_the_report_of_the_verdicts_loses_only_the_own_ones(tmp_path, cell_text):
+    hand_in(tmp_path / "ada", IN_THE_REPORT + cell_text, RIGHT, CHECK)
+    hand_in(tmp_path / "bob", RIGHT, CHECK)
+    verdicts = graded(tmp_path)
+    assert verdicts["ada", "07.1"][0] == "failed"
+    assert verdicts["ada", "07.1"][1].startswith("No verdict: the report is not there or garbled")
+    assert verdicts["bob", "07.1"][0] == "passed"
+
+
+HALF_A_LETTER = 'def iou_from_f1(f1):\n    raise ValueError("\\ud800")'
+
+
+@pytest.mark.notebook
+def test_half_a_letter_in_an_answer_does_not_lose_the_class(tmp_path, capsys):
+    hand_in(tmp_path / "class" / "ada", HALF_A_LETTER, CHECK)
+    hand_in(tmp_path / "class" / "bob", RIGHT, CHECK)
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    assert re.search(r"bob +\+", capsys.readouterr().out)
+    assert r"ValueError: \ud800" in (tmp_path / "grades" / "verdicts.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.notebook
+def test_what_students_wrote_reaches_neither_terminal_nor_spreadsheet_as_a_command(tmp_path, capsys):
+    formula = '=HYPERLINK("http:example.org","grades")'
+    hand_in(tmp_path / "class" / formula, "def iou_from_f1(f1):\n    raise ValueError('\\x1b[2J' + 999 * 'x')", CHECK)
+    hand_in(tmp_path / "class" / "\x1b[31mred", RIGHT, CHECK)
+    hand_in(tmp_path / "class" / "\t=1+1", "-1", CHECK)
+    assert exercises([str(tmp_path / "class")]) == 0
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    printed = capsys.readouterr().out
+    assert all(letter.isprintable() or letter == "\n" for letter in printed)
+    assert max(map(len, printed.splitlines())) < 400
+    table = list(csv.reader(io.StringIO((tmp_path / "grades" / "table.csv").read_text(encoding="utf-8"))))
+    assert [row[0] for row in table] == ["student", r"\t=1+1", r"\x1b[31mred", "'" + formula]
+    verdicts = list(csv.reader(io.StringIO((tmp_path / "grades" / "verdicts.csv").read_text(encoding="utf-8"))))
+    assert all(len(field) < 310 and field.isprintable() and field[0] not in "=+-@" for row in verdicts for field in row)
+
+
+def test_an_out_that_is_a_file_is_refused_before_anything_runs(tmp_path, capsys):
+    marker = tmp_path / "it_ran"
+    hand_in(tmp_path / "class" / "ada", f"import pathlib\npathlib.Path({str(marker)!r}).touch()", RIGHT, CHECK)
+    (tmp_path / "grades").touch()
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 1
+    assert re.fullmatch(r"error: .*File exists: .*grades'\n", capsys.readouterr().err)
+    assert not marker.exists()
+
+
+def look(folder, *options):
+    """`python -m dirl_lib.exercises .` in that folder, which holds files that are called like modules."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *options, "-m", "dirl_lib.exercises", "."]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["argparse", "csv", "json", "numpy", "subprocess", "tempfile", "torch"])
+def test_standing_in_the_class_is_refused_before_a_file_of_a_student_is_taken_for_a_module(tmp_path, name):
+    hand_in(tmp_path / "ada", CHECK)
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'it_ran')!r}, 'w')")
+    done = look(tmp_path)
+    assert done.returncode == 2
+    assert "error: started in CLASS, where Python may run files of students" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize("name", ["argparse", "dataclasses", "dirl_lib", "runpy", "typing"])
+def test_with_the_option_of_the_guide_no_file_in_the_class_is_taken_for_a_module(tmp_path, name):
+    hand_in(tmp_path / "ada", CHECK)
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'it_ran')!r}, 'w')")
+    done = look(tmp_path, "-P")
+    assert re.search(r"ada +07_metrics.ipynb +07.1\n", done.stdout), done.stderr
+    assert not (tmp_path / "it_ran").exists()
+    assert "    .venv/bin/python -P -m dirl_lib.exercises CLASS --run" in PLAN
+
+
 @pytest.mark.parametrize(
     ("prepare", "complaint"),
     [
@@ -173,11 +322,11 @@ def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("limit", ["0", "-5", "nan"])
+@pytest.mark.parametrize("limit", ["0", "-5", "nan", "inf", "1e+06"])
 def test_a_limit_that_is_none_is_refused(tmp_path, capsys, limit):
     with pytest.raises(SystemExit):
         exercises([str(tmp_path), "--run", "--limit", limit])
-    assert f"found --limit {limit}, expected seconds above 0" in capsys.readouterr().err
+    assert f"found --limit {limit}, expected seconds above 0 and below a million" in capsys.readouterr().err
 
 
 @pytest.mark.notebook
@@ -236,6 +385,24 @@ def test_the_command_writes_the_copies_that_were_asked_for(tmp_path, capsys):
     assert re.match(r"error: no notebook '98'; there are: 00_", capsys.readouterr().err)
 
 
+def test_copies_in_a_folder_of_their_own_hold_no_link_out_of_it(tmp_path):
+    assert student.main(["--out", str(tmp_path)]) == 0
+    texts = {path.name: prose(path) for path in tmp_path.iterdir()}
+    assert set(texts) == {path.name for path in PATHS}
+    assert not [name for name, text in texts.items() if "](.." in text]
+    assert "Its model card (`docs/MODEL_CARD.md` of the kit) has its scores." in texts["00_start_here.ipynb"]
+
+
+def test_copies_never_replace_the_originals(tmp_path, monkeypatch, capsys):
+    originals = tmp_path / "notebooks"
+    shutil.copytree(NOTEBOOKS, originals)
+    before = {path.name: path.read_bytes() for path in originals.glob("*.ipynb")}
+    monkeypatch.setattr(student, "NOTEBOOKS", originals)
+    assert student.main(["07", "--out", str(tmp_path / "." / "notebooks" / ".." / "notebooks")]) == 2
+    assert re.fullmatch("error: .*notebooks holds the notebooks with solutions, .*\n", capsys.readouterr().err)
+    assert {path.name: path.read_bytes() for path in originals.glob("*.ipynb")} == before
+
+
 def test_a_solution_that_is_not_marked_as_one_is_not_handed_out():
     source = tiny()
     cell(source, "solution-42-1").id = "solution-42-2"
@@ -285,6 +452,7 @@ def test_the_student_bundle_holds_no_solution_and_the_whole_one_does(packed, req
     is_student = request.node.callspec.params["packed"]
     shown = [name for name in files if name.startswith(("notebooks/", "pages/")) and name.endswith(("ipynb", "html"))]
     with_solution = [name for name in shown if b"<summary>Solution</summary>" in files[name]]
+    assert b"](../docs/MODEL_CARD.md)" in files["notebooks/00_start_here.ipynb"]
     assert len(with_solution) == (0 if is_student else 2 * len(PATHS))
     assert any(name.startswith("tests/") for name in files) != is_student
 
@@ -296,6 +464,28 @@ def test_the_same_files_give_the_same_bytes_in_any_order():
     assert zipfile.ZipFile(io.BytesIO(once)).namelist() == [
         f"dirl-course/{name}" for name in ("a.sh", "b.txt", "c/d.txt")
     ]
+
+
+def test_the_bundle_with_solutions_and_the_one_without_have_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+    monkeypatch.setattr(bundle, "files", lambda *, student: {"which.txt": b"student" if student else b"whole"})
+    assert bundle.main([]) == bundle.main(["--student"]) == 0
+    for which, name in (("whole", "dirl-course.zip"), ("student", "dirl-course-student.zip")):
+        assert zipfile.ZipFile(tmp_path / "build" / name).read("dirl-course/which.txt") == which.encode()
+        assert f"build/{name}" in PLAN
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.parametrize(
+    ("target", "variable", "option"), [("bundle", "STUDENT", "--student"), ("badges", "UNDO", "--undo")]
+)
+@pytest.mark.parametrize(("value", "asked"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])
+def test_a_variable_of_make_may_also_say_no(target, variable, option, value, asked):
+    done = subprocess.run(
+        ["make", "-n", target, f"{variable}={value}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (command,) = [line for line in done.stdout.splitlines() if f"tools/{target}.py" in line]
+    assert (option in command) == asked
 
 
 def test_without_git_the_bundle_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
@@ -374,8 +564,63 @@ def test_the_first_plan_has_no_gap():
     assert [end for _, end in times[:-1]] == [start for start, _ in times[1:]]
 
 
-def test_the_slips_of_the_plan_are_among_those_the_checks_know():
-    named = re.findall(r"^\| ((?:\d\d\.\d(?:, )?)+) \|", PLAN, re.MULTILINE)
-    assert len(named) > 15
-    known = {path.stem[2:] for path in (ROOT / "tests" / "wrong_answers").glob("nb*.py")}
-    assert {number[:2] for cell_text in named for number in cell_text.split(", ")} <= known
+SLIPS = {
+    "00.1": {
+        "area in pixels or per cent": ["number of pixels", "per cent"],
+        "`<` where exactly one half is kept": ["more than one half"],
+    },
+    "00.2": {"surroundings hardly larger than the region: only its outline lights up": ["beyond the region"]},
+    "01.1": {
+        '`path.replace("composite_images", "masks")` on the whole path': ["Change the folder just above the file"]
+    },
+    "01.2": {
+        "the grey mask is made black and white first": ["Grey values count as they are"],
+        "`2 * mask` in bytes wraps round at 256": ["wrap round at 256"],
+    },
+    "01.3": {
+        "split by composite: one photograph on both sides": ["is on both sides"],
+        "`c1` takes `c12` along": ["so are c1 and c12"],
+    },
+    "02.1": {"the new jump in the old step": ["the old jump"]},
+    "03.2": {"`+=` on the caller's tensor": ["in place"]},
+    "04.1": {"softmax for sigmoid: the gates then share one total": ["softmax"]},
+    "04.2": {"a diagonal matrix: a bright photograph opens everything": ["mean of all three"]},
+    "05.2": {
+        "bilinear with the other corners": ["align_corners=True"],
+        "the context gated, too": ["round the gate"],
+    },
+    "05.3": {'"a gradient exists" for "it is not zero"': ["may exist and be zero"]},
+    "06.2": {"0 · log 0": ["xlogy"]},
+    "06.3": {"NaN from the branch that `torch.where` throws away": ["gradient is not finite"]},
+    "07.3": {"cuts between pixels of equal score": ["enter together"]},
+    "08.1": {"rate 0 at step 0": ["first of four"], "milestones counted in steps": ["multiply by steps_per_epoch"]},
+    "08.2": {"mean of means with a small last part": ["small last part"]},
+    "09.3": {
+        "the normal distribution": ["Student's t"],
+        "one tail": ["both tails"],
+        "the spread of one row only": ["sum of both"],
+    },
+    "10.1": {"mean before absolute value": ["cancelled already"]},
+    "13.2": {
+        "chosen on the test list, or the validation score reported": ["no say in the choice", "luckiest of all"],
+    },
+}
+"""Exercise, slip as the plan words it, and the hints of its wrong answers as tests/wrong_answers/nbNN.py state them."""
+
+
+def test_the_plan_tells_of_no_slip_but_these():
+    rows = re.findall(r"^\| ((?:\d\d\.\d(?:, )?)+) \| (.+?) \| .+ \|$", PLAN, re.MULTILINE)
+    for numbers, slips in rows:
+        known = [slip for number in numbers.split(", ") for slip in SLIPS[number]]
+        assert slips.split("; ") == known, numbers
+    assert {number for numbers, _ in rows for number in numbers.split(", ")} == set(SLIPS)
+
+
+@pytest.mark.parametrize("number", SLIPS)
+def test_the_checks_know_the_slips_of_the_plan_and_answer_each_with_its_own_hint(number):
+    wrong = runpy.run_path(str(ROOT / "tests" / "wrong_answers" / f"nb{number[:2]}.py"))["WRONG"][number]
+    for hint in (hint for hints in SLIPS[number].values() for hint in hints):
+        answers = [answer for answer, its_hint in wrong if its_hint == hint]
+        assert answers, f"{number}: no wrong answer with the hint {hint!r}"
+        for answer in answers:
+            assert re.search(hint, verdict(number, answer))

@@ -20,7 +20,7 @@ from dirl_lib.files import write_in_one_step
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the badges; 0 if all is well, 2 if nothing was written."""
+    """Write the badges; 0 if all is well, 2 with one line on stderr if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", metavar="REPO", nargs="?", default="", help='(default: the remote "origin")')
     parser.add_argument("branch", metavar="BRANCH", nargs="?", default="", help="(default: main)")
@@ -32,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
             None if options.undo else parse_source(options.repository or origin(options.root), options.branch or "main")
         )
         edited = badged(options.root, source)
-    except CourseError as error:
+        changed = {path: text for path, text in edited.items() if path.read_bytes() != text.encode()}
+        for path, text in changed.items():
+            write_in_one_step(path, text.encode())
+    except (CourseError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    changed = {path: text for path, text in edited.items() if path.read_bytes() != text.encode()}
-    for path, text in changed.items():
-        write_in_one_step(path, text.encode())
     what = f"open {source.address} in Colab, branch {source.branch}" if source else "name no repository"
     print(f"{len(edited) - 1} notebooks and README.md {what}; {len(changed)} files changed")
     return 0
@@ -68,13 +68,14 @@ def badged(checkout: Path, source: Source | None) -> dict[Path, str]:
         source: None for no badges.
 
     Raises:
-        CourseError: if a file has no place for a badge; the message names it.
+        CourseError: if a file cannot be read or has no place for a badge; the message names it.
     """
     paths = select([], checkout / "notebooks")
     texts = {path: _badged_notebook(path, source) for path in paths}
     readme = checkout / "README.md"
+    stored = _text(readme)
     try:
-        texts[readme] = with_badge(readme.read_text(encoding="utf-8"), paths[0].name, source)
+        texts[readme] = with_badge(stored, paths[0].name, source)
     except CourseError as error:
         raise CourseError(f"{readme.name}: {error}") from error
     return texts
@@ -82,10 +83,15 @@ def badged(checkout: Path, source: Source | None) -> dict[Path, str]:
 
 def _badged_notebook(path: Path, source: Source | None) -> str:
     # Not by nbformat, which would bring the rest of the file into its own order.
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    title, cell = notebook["cells"][:2]
-    if (title.get("id"), cell.get("id")) != ("title", "bootstrap"):
+    stored = _text(path)
+    try:
+        notebook = json.loads(stored)
+        first = [each.get("id") for each in notebook["cells"][:2]]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CourseError(f"{path.name} is not a readable notebook: {type(error).__name__}: {error}") from error
+    if first != ["title", "bootstrap"]:
         raise CourseError(f"{path.name}: the first two cells should have the ids title and bootstrap")
+    title, cell = notebook["cells"][:2]
     try:
         text = with_badge("".join(title["source"]), path.name, source)
     except CourseError as error:
@@ -93,6 +99,13 @@ def _badged_notebook(path: Path, source: Source | None) -> str:
     title["source"] = text.splitlines(keepends=True)
     cell["source"] = bootstrap(source).splitlines(keepends=True)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path.name} cannot be read: {error}") from error
 
 
 if __name__ == "__main__":

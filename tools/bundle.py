@@ -1,7 +1,8 @@
 """The course as one zip file, for a room without network: all files, the sample data, the pages to read. No wheels.
 
 python tools/bundle.py                     # build/dirl-course.zip
-python tools/bundle.py --student           # the notebooks without solutions; without tests, which know wrong answers
+python tools/bundle.py --student           # build/dirl-course-student.zip: notebooks without solutions; no tests, which
+                                           # know wrong answers
 python tools/bundle.py --out DIR/my.zip
 
 START.txt in the zip says how to make the folder of wheels, and how to install from it. The same commit and the same
@@ -56,17 +57,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the zip; 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--student", action="store_true", help="notebooks without solutions and outputs")
-    out_help = "(default: build/dirl-course.zip)"
-    parser.add_argument("--out", type=Path, default=ROOT / "build/dirl-course.zip", metavar="ZIP", help=out_help)
+    out_help = "(default: build/dirl-course.zip, or build/dirl-course-student.zip)"
+    parser.add_argument("--out", type=Path, metavar="ZIP", help=out_help)
     options = parser.parse_args(arguments)
+    # Two names, so that the one with solutions is not carried to class by mistake.
+    out = options.out or ROOT / "build" / ("dirl-course-student.zip" if options.student else "dirl-course.zip")
     try:
         content = packed(files(student=options.student))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_in_one_step(options.out, content)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_in_one_step(out, content)
     except (CourseError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{options.out}: {len(content) / 1e6:.0f} MB, without wheels (see START.txt in it)")
+    print(f"{out}: {len(content) / 1e6:.0f} MB, without wheels (see START.txt in it)")
     return 0
 
 

@@ -5,8 +5,9 @@ python tools/rehearse_colab.py 00 10       # some of them
 python tools/rehearse_colab.py --record    # all, and store what happened in results/colab.json
 
 Installs what `tools/colab_versions.txt` lists into an environment of its own (Python 3.13 and 5 GB, the first time some
-minutes). The library comes from the last commit of this checkout by git, as it would come from GitHub; what is not
-committed takes no part. Not rehearsed: Colab's own pages, its GPU, and whatever else is installed there.
+minutes). The library comes from the last commit of this checkout by git, as it would come from GitHub; the notebooks
+are those that lie in notebooks/, committed or not. Rehearse what you will push: commit first. Not rehearsed: Colab's
+own pages, its GPU, and whatever else is installed there.
 """
 
 import argparse

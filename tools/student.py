@@ -4,23 +4,27 @@ python tools/student.py                    # all notebooks, into build/student
 python tools/student.py 04 07 --out DIR    # some of them, elsewhere
 
 Stubs, checks, hints and the answers behind folds stay: they belong to the lesson. The copies run wherever the kit is
-installed. The answers to the exercises remain in notebooks/, and whoever reads the checkers in dirl_lib/exercises finds
-them there, too.
+installed; in them a link to another file of the kit is its name, as that file does not travel with them. The answers
+to the exercises remain in notebooks/, and whoever reads the checkers in dirl_lib/exercises finds them there, too.
 """
 
 import argparse
 import copy
+import re
 import sys
 from pathlib import Path
 
-from course.notebooks import ROOT, CourseError, cleaned, exercise_cells, read, select, write
+from course.notebooks import NOTEBOOKS, ROOT, CourseError, cleaned, exercise_cells, read, select, write
 from nbformat import NotebookNode
 
 LEFT_OUT = '*The solution is not in this copy. Stuck? `from dirl_lib.exercises import hint`, then `hint("{number}")`.*'
 
+LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)\s]+)\)")
+"""A link out of the folder of the notebooks: its words and the file, as seen from the kit."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write what the command line names; 0, or 2 if a notebook does not exist or is not one of the course."""
+    """Write what the command line names; 0, or 2 if a notebook is none of the course or would lie on its original."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", metavar="NAME", nargs="*", help="number or name of a notebook (default: all)")
     parser.add_argument(
@@ -28,8 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        copies = {path.name: for_students(read(path)) for path in select(options.names)}
+        copies = {path.name: without_links_out(for_students(read(path))) for path in select(options.names)}
         options.out.mkdir(parents=True, exist_ok=True)
+        if options.out.samefile(NOTEBOOKS):
+            raise CourseError(f"{options.out} holds the notebooks with solutions, which the copies would replace")
         for name, notebook in copies.items():
             write(notebook, options.out / name)
     except (CourseError, OSError) as error:
@@ -63,6 +69,15 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
         cell = result.cells[exercise.solution]
         cell.source = LEFT_OUT.format(number=exercise.number)
         cell.metadata.clear()
+    return result
+
+
+def without_links_out(notebook: NotebookNode) -> NotebookNode:
+    """A copy whose texts name the files of the kit in words, for a folder that has none of them beside it."""
+    result = copy.deepcopy(notebook)
+    for cell in result.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK_OUT.sub(r"\1 (`\2` of the kit)", cell.source)
     return result
 
 

@@ -1,7 +1,11 @@
 """The exercises of a class as one table: who passed what, and where the class is stuck.
 
-python -m dirl_lib.exercises CLASS              # who handed in what; reads the notebooks and runs nothing
-python -m dirl_lib.exercises CLASS --run        # RUNS THE STUDENTS' CODE on this account, and writes the table
+python -P -m dirl_lib.exercises CLASS           # who handed in what; reads the notebooks and runs nothing
+python -P -m dirl_lib.exercises CLASS --run     # RUNS THE STUDENTS' CODE on this account, and writes the table
+
+-P: without it Python itself takes modules from the folder in which it is started, csv.py of a student among them, so
+this program refuses to be started in CLASS. It cannot refuse before Python has loaded it: dataclasses.py or a dirl_lib/
+that was handed in would run. With -P, or started anywhere else, nothing does.
 
 CLASS holds a folder a student with notebooks in it, or files such as lovelace_04_mda.ipynb. With --run each notebook is
 executed in a Python of its own, with a time limit, an empty home folder and without your environment variables. That
@@ -11,18 +15,27 @@ use an account or a machine that holds nothing of value and has no network (docs
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path  # the package has loaded it already
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # The folder in which Python was started gives way to that of the library, before anything else is imported.
+    sys.path[:] = [*sys.path[1:], str(Path(__file__).parents[2])]
+
 import argparse
 import csv
 import io
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins
 from dirl_lib.files import write_in_one_step
+from dirl_lib.images import printable
 
 SIGNS = {"passed": "+", "failed": "x", "not tried": "."}
+
+LONGEST = 300
+"""Of what students wrote, names and messages, so many characters reach terminal and tables: enough for every hint."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limit_help = "longest time for one cell (default: %(default)g)"
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=limit_help)
     options = parser.parse_args(arguments)
-    if not options.limit > 0:
-        parser.error(f"found --limit {options.limit:g}, expected seconds above 0")
+    if not 0 < options.limit < 1e6:  # no clock of the system takes infinity
+        parser.error(f"found --limit {options.limit:g}, expected seconds above 0 and below a million")
+    if not sys.flags.safe_path and Path.cwd().is_relative_to(options.folder.resolve()):
+        parser.error("started in CLASS, where Python may run files of students; go elsewhere, or use python -P -m")
     try:
         notebooks = hand_ins(options.folder)
         if options.run:
@@ -45,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _look(notebooks)
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -53,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _look(notebooks: list[HandIn]) -> None:
     for notebook in notebooks:
         numbers = ", ".join(notebook.exercises) or "no exercise"
-        print(f"{notebook.student:<24} {notebook.path.name:<32} {numbers}")
+        print(f"{_named(notebook)} {printable(numbers, LONGEST)}")
     students = len({notebook.student for notebook in notebooks})
     print(
         f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
@@ -62,13 +77,13 @@ def _look(notebooks: list[HandIn]) -> None:
 
 
 def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
+    out.mkdir(parents=True, exist_ok=True)  # before an hour of work, not after it
     print(f"running the code of {len(notebooks)} notebooks on this account", flush=True)
     results = grade(notebooks, limit_s=limit_s, on_notebook=_progress)
     if not results:
         raise ValueError("found no exercise of the course in these notebooks")
     students = sorted({notebook.student for notebook in notebooks})
     table = _table(results, students)
-    out.mkdir(parents=True, exist_ok=True)
     _write_csv(out / "table.csv", table)
     _write_csv(
         out / "verdicts.csv",
@@ -79,7 +94,11 @@ def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
 
 
 def _progress(notebook: HandIn, seconds: float) -> None:
-    print(f"  {notebook.student:<24} {notebook.path.name:<32} {seconds:>5.0f} s", flush=True)
+    print(f"  {_named(notebook)} {seconds:>5.0f} s", flush=True)
+
+
+def _named(notebook: HandIn) -> str:
+    return f"{printable(notebook.student, LONGEST):<24} {printable(notebook.path.name, LONGEST):<32}"
 
 
 def _table(results: list[Result], students: list[str]) -> list[list[str]]:
@@ -94,8 +113,8 @@ def _table(results: list[Result], students: list[str]) -> list[list[str]]:
 
 def _drawn(table: list[list[str]]) -> str:
     """The table for a terminal, a sign for each verdict, and below it how many passed."""
-    (_, *numbers), *rows = table
-    width = max(len(row[0]) for row in table)
+    (_, *numbers), *rows = [[printable(field, LONGEST) for field in row] for row in table]
+    width = max(len("passed"), *(len(row[0]) for row in rows))
     lines = ["  ".join([f"{'':<{width}}", *numbers])]
     lines += [
         "  ".join([f"{student:<{width}}", *(f"{SIGNS.get(verdict, ''):>4}" for verdict in verdicts)])
@@ -113,14 +132,20 @@ def _where_stuck(results: list[Result]) -> str:
         messages = Counter(each.message for each in results if each.exercise == number and each.verdict == "failed")
         if messages:
             message, times = messages.most_common(1)[0]
-            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {message}")
+            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {printable(message, LONGEST)}")
     return "\n".join(lines)
 
 
 def _write_csv(path: Path, rows: list[list[str]]) -> None:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([[_as_text(field) for field in row] for row in rows])
     write_in_one_step(path, text.getvalue().encode())
+
+
+def _as_text(field: str) -> str:
+    """A field that no spreadsheet takes for a formula; tab and carriage return are escaped like all unprintable."""
+    shown = printable(field, LONGEST)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 if __name__ == "__main__":

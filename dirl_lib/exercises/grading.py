@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dirl_lib.exercises.checking import all_exercises
+from dirl_lib.exercises.checking import NUMBER, all_exercises
 
 __all__ = ["HandIn", "Result", "grade", "hand_ins"]
 
@@ -34,6 +37,9 @@ FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
 
 LIMIT_S = 120.0
 """Some ten times what the slowest cell of the quick profile takes on two cores."""
+
+START_S = 120.0
+"""The longest that Python and the library may take to start: a cold disk, and some."""
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "OMP_NUM_THREADS")
 """The variables that a student's notebook gets to see, besides those set in `_environment`."""
@@ -127,33 +133,30 @@ def grade(
     """
     known = {each.number for each in all_exercises()}
     best: dict[tuple[str, str], Result] = {}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        environment = _environment(Path(home))
-        for notebook in notebooks:
-            start = time.perf_counter()
-            for result in _results(notebook, known, environment, limit_s):
-                key = (result.student, result.exercise)
-                if key not in best or _rank(result) < _rank(best[key]):
-                    best[key] = result
-            on_notebook(notebook, time.perf_counter() - start)
+    _check_that_the_kit_starts(limit_s)
+    for notebook in notebooks:
+        start = time.perf_counter()
+        for result in _results(notebook, known, limit_s):
+            key = (result.student, result.exercise)
+            if key not in best or _rank(result) < _rank(best[key]):
+                best[key] = result
+        on_notebook(notebook, time.perf_counter() - start)
     return [best[key] for key in sorted(best)]
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """What a notebook finds: this Python and its packages, the sample data, and an empty home folder."""
-    from dirl_lib.data.sample import sample_root
-
+def _environment(home: Path, sample: Path) -> dict[str, str]:
+    """What a notebook finds: this Python and its packages, and these folders for its home and the sample data."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "HOME": str(home),
         "USERPROFILE": str(home),
         "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
         "MPLBACKEND": "agg",
         "DIRL_PROFILE": "quick",
-        "DIRL_SAMPLE_DATA": str(sample_root()),
+        "DIRL_SAMPLE_DATA": str(sample),
     }
 
 
-def _results(notebook: HandIn, known: set[str], environment: dict[str, str], limit_s: float) -> list[Result]:
+def _results(notebook: HandIn, known: set[str], limit_s: float) -> list[Result]:
     """The verdicts of one notebook."""
     expected = [number for number in notebook.exercises if number in known]
     if not expected:
@@ -162,7 +165,10 @@ def _results(notebook: HandIn, known: set[str], environment: dict[str, str], lim
     cells = dict(enumerate(notebook.cells[: last + 1]))
     report: list[dict[str, Any]] = []
     while cells:
-        lines, end = _run(cells, environment, limit_s)
+        try:
+            lines, end = _run(cells, limit_s)
+        except ReportError as error:
+            return [Result(notebook.student, number, "failed", str(error)) for number in expected]
         report += lines
         if not end:
             break
@@ -201,35 +207,98 @@ def _trouble(notebook: HandIn, number: str, troubles: dict[int, str]) -> str:
     return "The check was never called."
 
 
-def _run(cells: dict[int, str], environment: dict[str, str], limit_s: float) -> tuple[list[dict[str, Any]], str]:
-    """Run cells in a new Python; the report of `run_cells`, and how it ended if not by itself.
+def _check_that_the_kit_starts(limit_s: float) -> None:
+    """Before anything of a student runs, so that what is broken here is not taken for the fault of a notebook.
 
     Raises:
-        RuntimeError: not one cell began.
+        RuntimeError: it does not.
     """
+    _, complaint = _run({}, limit_s)
+    if complaint:
+        raise RuntimeError(f"no notebook can be run here: {complaint}")
+
+
+class ReportError(ValueError):
+    """A student's code wrote into the report of its own verdicts."""
+
+
+def _run(cells: dict[int, str], limit_s: float) -> tuple[list[dict[str, Any]], str]:
+    """Run cells in a new Python; the report of `run_cells`, and how it ended if not by itself.
+
+    It has a home folder, a working folder and a copy of the sample data that nobody else had or will have.
+
+    Raises:
+        ReportError: the report is not one; never for no cells.
+    """
+    from dirl_lib.data.sample import sample_root
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        work = Path(folder, "notebooks")
+        home, work, sample = (Path(folder, name) for name in ("home", "notebooks", "sample"))
+        home.mkdir()
         work.mkdir()
-        job, report, complaint = (Path(folder, name) for name in ("job.json", "report.jsonl", "complaint.txt"))
+        shutil.copytree(sample_root(), sample)  # 7 MB
+        job, report = Path(folder, "job.json"), Path(folder, "report.jsonl")
         job.write_text(json.dumps(cells), encoding="utf-8")
         report.touch()
-        with complaint.open("w", encoding="utf-8") as stderr:  # a pipe could be held open by what a student started
-            done = subprocess.run(
+        # Not a pipe, which what a student started could hold open, and not a file with a name, which could vanish.
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
+            process = subprocess.Popen(
                 [sys.executable, "-m", "dirl_lib.exercises.run_cells", str(job), str(report), str(limit_s)],
                 cwd=work,
-                env=environment,
+                env=_environment(home, sample),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                check=False,
+                start_new_session=True,
             )
-        last_words = complaint.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        # A line that was being written when Python ended has no end.
-        lines = [json.loads(line) for line in report.read_text(encoding="utf-8").split("\n")[:-1]]
-    if done.returncode == 0:
+            try:
+                # Each cell has its own limit, kept by the process itself; this one is for a process that stands still.
+                process.wait(START_S + limit_s * len(cells))
+                stands_still = False
+            except subprocess.TimeoutExpired:
+                stands_still = True
+            finally:
+                _end(process)
+            stderr.seek(0)
+            last_words = stderr.read().strip().splitlines()
+        lines = _report(report, cells)
+    if process.returncode == 0:
         return lines, ""
-    if not lines:
-        raise RuntimeError(f"no notebook can be run here: {last_words[-1] if last_words else 'Python ended'}")
-    if any(line.startswith("Timeout (") for line in last_words):
+    if not cells:
+        return lines, last_words[-1] if last_words else f"Python ended (exit code {process.returncode})"
+    if stands_still or any(line.startswith("Timeout (") for line in last_words):
         return lines, f"TimeoutError: it took more than {limit_s:g} s"
-    return lines, f"SystemExit: it ended Python (exit code {done.returncode})"
+    return lines, f"SystemExit: it ended Python (exit code {process.returncode})"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started, which share its group; Windows knows no groups."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS says it of those that just ended
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def _report(path: Path, cells: dict[int, str]) -> list[dict[str, Any]]:
+    """The lines that `run_cells` wrote, at least one for any cells.
+
+    Raises:
+        ReportError: they cannot be its own.
+    """
+    try:
+        # A line that was being written when Python ended has no end.
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        sound = bool(lines) == bool(cells) and all(
+            line["cell"] in cells
+            and (
+                "exercise" not in line
+                or (NUMBER.match(line["exercise"]) and line["text"].startswith(tuple(BEGINNINGS)))
+            )
+            for line in lines
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ReportError("No verdict: the report is not there or garbled, as when a cell writes into it.")
+    return lines
