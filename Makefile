@@ -27,7 +27,7 @@ run: $(INSTALLED) ## run every notebook and print the course to build/course/ind
 	@$(PY) tools/run_course.py
 
 lab: $(INSTALLED) ## open notebook 00 in JupyterLab
-	@$(PY) -m jupyter lab --ServerApp.$(UPLOADS) notebooks/00_*.ipynb
+	@$(PY) -m jupyter lab --ServerApp.$(UPLOADS) --ServerApp.root_dir="$(CURDIR)" notebooks/00_*.ipynb
 
 app: $(INSTALLED) ## open the mask explorer alone, without code, by Voila
 	@sh tools/install.sh app

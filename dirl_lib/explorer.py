@@ -63,7 +63,7 @@ LEFT = 300
 MAIN = f"clamp(156px, min((100cqw - {LEFT + 50}px) / 3, 21cqw), 384px)"
 """CSS length of the frame of each of the three large pictures: a third of what the knobs leave of the explorer's width,
 and no more than leaves room for the maps below. In JupyterLab they stand beside the knobs from 1280 pixels on."""
-SMALL = f"calc({MAIN} * 3 / 7 - 1px)"
+SMALL = f"calc({MAIN} * 3 / 7 - 2px)"
 """CSS length of the frame of each of the seven maps, which together are as wide as the three large pictures."""
 ACROSS = f"calc({MAIN} * 3 + 32px)"
 """CSS length of the three large pictures with their margins."""
@@ -251,7 +251,7 @@ class Explorer:
             "reset": _button("Reset", "no edit, the first region"),
             "save": _button("Save", "figure, picture, region and mask as PNG"),
         }
-        self.words, self.note, self.curve_words = (widgets.HTML(layout=_box(width="100%")) for _ in range(3))
+        self.words, self.note, self.curve_words = (widgets.HTML() for _ in range(3))
 
     def _make_uploads(self) -> None:
         """New ones each time the panel opens: one whose file was too large for the connection stays dead."""
@@ -706,10 +706,12 @@ def _curve_in_words(curve: Curve | None, threshold: float, there_is_a_region: bo
         return "Recolour the region: a curve will show how strong the edit must be."
     strength = seen_from(curve, threshold)
     if strength == 0:
-        return "The region's mean probability is above the threshold even untouched: it is not the edit that is seen."
+        return (
+            "The mean probability in the region is above the threshold even untouched: it is not the edit that is seen."
+        )
     if strength > 1:
-        return "The region's mean probability stays below the threshold, even with the whole edit."
-    return f"Seen from {strength:.0%} of the edit on: there the region's mean probability exceeds the threshold."
+        return "The mean probability in the region stays below the threshold, even with the whole edit."
+    return f"Seen from {strength:.0%} of the edit on: there the mean probability in the region exceeds the threshold."
 
 
 def _chart(curve: Curve, threshold: float) -> bytes:

@@ -46,7 +46,7 @@ TO WORK, without a network, you need Python 3.11 or newer and a folder of wheels
 
      python3 -m venv .venv
      .venv/bin/python -m pip install --no-index --find-links wheels -c constraints.txt -e ".[course]"
-     .venv/bin/python -m jupyter lab notebooks/00_start_here.ipynb
+     .venv/bin/python -m jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
 
 Nothing else is fetched: the trained networks lie in dirl_lib/trained, the sample data in data/sample, and every
 notebook runs in its quick profile on the processor alone. For teachers: docs/TEACHING.md.
@@ -118,7 +118,7 @@ def _pages(notebooks: dict[Path, NotebookNode]) -> Iterator[tuple[str, str]]:
     }
     lessons = [pages.lesson(path, block, records[path.stem]) for path, block in blocks.items()]
     for path, notebook in notebooks.items():
-        yield f"{path.stem}.html", pages.lesson_page(notebook, lessons, records[path.stem], None)
+        yield f"{path.stem}.html", pages.lesson_page(notebook, lessons, records[path.stem], None, root="..")
     yield "index.html", pages.index_page(lessons, records, pages.sample_puzzle())
 
 

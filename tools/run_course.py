@@ -7,6 +7,7 @@ python tools/run_course.py --write 04      # store outputs and measured time in 
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -60,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
             write(with_measured_time(cleaned(run.notebook), run.seconds), path)
         entries = [pages.lesson(each, block, records.get(each.stem)) for each, block in lessons.items()]
         try:
-            page = pages.lesson_page(run.notebook, entries, records[path.stem], run.failure)
+            root = Path(os.path.relpath(ROOT, options.out)).as_posix()
+            page = pages.lesson_page(run.notebook, entries, records[path.stem], run.failure, root=root)
         except FormulaError as error:
             problems.append(f"FAILED {path.name}, {error}")
             print(problems[-1], file=sys.stderr)

@@ -65,10 +65,10 @@ def serve(folder: Path, program: str, *options: str) -> Iterator[str]:
             server.wait(30)
 
 
-def options_of(target: str) -> list[str]:
-    """What the Makefile gives to the program that a target starts."""
+def options_of(target: str, checkout: Path) -> list[str]:
+    """What the Makefile gives to the program that a target starts, for another checkout."""
     shown = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [word for word in shlex.split(shown) if word.startswith("--")]
+    return [word.replace(str(ROOT), str(checkout)) for word in shlex.split(shown) if word.startswith("--")]
 
 
 def copy_course(folder: Path) -> Path:

@@ -42,7 +42,7 @@ def page() -> Iterator[Any]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address and checkout."""
     checkout = copy_course(tmp_path_factory.mktemp("lab"))
-    options = ["--allow-root", f"--IdentityProvider.token={TOKEN}", *options_of("lab")]
+    options = ["--allow-root", f"--IdentityProvider.token={TOKEN}", *options_of("lab", checkout)]
     with serve(checkout, "jupyter lab", *options) as address:
         yield address, checkout
 
@@ -126,7 +126,30 @@ def test_knobs_and_pictures_are_seen_together(page: Any, screen: tuple[int, int]
     large = sorted(beside, key=lambda place: place["width"])[-3:]
     assert len({place["y"] for place in large}) == 1, "the titles take different numbers of lines"
     assert large[0]["width"] > width / 8.2
+    barred = "box => getComputedStyle(box).overflowX == 'auto' && box.scrollWidth > box.clientWidth"
+    boxes = page.locator(".dirl-explorer .widget-box")
+    assert boxes.evaluate_all(f"boxes => boxes.filter({barred}).length") == 0
+    assert boxes.evaluate_all("boxes => boxes.length") > 10
     page.set_viewport_size(LAPTOP)
+
+
+@pytest.mark.usefixtures("explorer")
+def test_letters_typed_on_a_knob_are_no_commands_of_jupyterlab(page: Any) -> None:
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    page.locator(".widget-toggle-buttons button", has_text="Region").last.click()
+    kind = page.locator(".widget-dropdown", has_text="region").last.locator("select")
+    kind.focus()
+    page.keyboard.press("r")
+    wait_for(lambda: kind.input_value() == "rectangle")
+    for target in (kind, page.locator("button", has_text="Undo").last):
+        target.focus()
+        for key in ("x", "b", "m", "d", "d"):  # cut, new cell below, to Markdown, delete
+            page.keyboard.press(key)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    page.locator("button", has_text="Undo").last.focus()
+    page.keyboard.press("Enter")
+    wait_for(lambda: kind.input_value() == "given")
+    page.locator(".widget-toggle-buttons button", has_text="Colour").last.click()
 
 
 @pytest.mark.usefixtures("explorer")
@@ -161,7 +184,7 @@ def test_a_file_is_dropped_in_and_a_bad_one_meets_a_line(page: Any, tmp_path: Pa
 def test_the_app_is_the_explorer_without_code(page: Any, tmp_path: Path) -> None:
     pytest.importorskip("voila", reason="`make test-browser` installs voila")
     app = ROOT / "tools" / "app.ipynb"
-    with serve(tmp_path, "voila", *options_of("app"), str(app)) as address:
+    with serve(tmp_path, "voila", *options_of("app", ROOT), str(app)) as address:
         page.goto(address)
         knob(page, "temperature").wait_for(timeout=120_000)
         wait_for(lambda: page.get_by_text("chelsea: nothing is changed yet").count() == 1)

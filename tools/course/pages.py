@@ -88,8 +88,17 @@ def _inline(markdown: str) -> str:
     return re.sub(r"</?a\b[^>]*>", "", text)
 
 
-def lesson_page(notebook: NotebookNode, lessons: list[Lesson], record: RunRecord, failure: Failure | None) -> str:
+def lesson_page(
+    notebook: NotebookNode, lessons: list[Lesson], record: RunRecord, failure: Failure | None, *, root: str
+) -> str:
     """The page of one executed notebook.
+
+    Args:
+        notebook: executed.
+        lessons: all notebooks in order.
+        record: its run.
+        failure: where it stopped, if it did.
+        root: the checkout as seen from the page, where the links of a notebook begin with "..".
 
     Raises:
         FormulaError: if a formula cannot be converted; the message names the cell.
@@ -105,7 +114,7 @@ def lesson_page(notebook: NotebookNode, lessons: list[Lesson], record: RunRecord
         previous=lessons[position - 1] if position > 0 else None,
         next=lessons[position + 1] if position + 1 < len(lessons) else None,
         headings=body.headings,
-        body=body.html,
+        body=body.html.replace('href="../', f'href="{root}/'),
         failure=failure,
         run_note=f"This run: {_describe(record)}.",
         css=stylesheet(),
