@@ -133,7 +133,12 @@ def test_links_between_notebooks_become_links_between_pages():
 
 def test_headings_of_one_page_have_different_anchors():
     body = render(notebook(markdown("a", "## Goals"), markdown("b", "## Goals\n\n### A `gate`")))
-    assert [heading.anchor for heading in body.headings] == ["goals", "goals-2", "a-gate"]
+    assert [heading.anchor for heading in body.headings] == ["Goals", "Goals-2", "A-gate"]
+
+
+def test_headings_have_the_anchors_that_jupyterlab_gives_them():
+    body = render(notebook(markdown("a", '## 3. The "odd" & explorer')))
+    assert [heading.anchor for heading in body.headings] == ["3.-The-odd-explorer"]
 
 
 def test_a_solution_is_a_closed_box_with_coloured_code():
@@ -205,7 +210,9 @@ def course(tmp_path_factory):
     picture = code(
         "picture", "from dirl_lib import nb\nfrom matplotlib.figure import Figure\nnb.figure(Figure(), 'Paper.')"
     )
-    text = markdown("text", "## A part\n\n[Back](12_first.ipynb), [part](#a-part): $a^2$.")
+    text = markdown(
+        "text", "## A part\n\n[Back](12_first.ipynb), [part](#A-part), [card](../docs/MODEL_CARD.md): $a^2$."
+    )
     save(notebook(markdown("title", numbered["34"]), text, picture), folder, "34_second.ipynb")
     broken = code("broken", "value = 1\nraise ZeroDivisionError('on purpose')")
     save(
@@ -254,6 +261,9 @@ def test_pages_fetch_nothing_and_every_link_arrives(course, printed):
         assert not page.without_alt, name
         for link in page.links:
             file, _, anchor = link.partition("#")
+            if file.endswith("MODEL_CARD.md"):
+                assert (out / file).resolve() == ROOT / "docs/MODEL_CARD.md"
+                continue
             assert (file or name) in read_pages, link
             assert not anchor or anchor in read_pages[file or name].ids, link
     assert "url(" not in (out / "index.html").read_text(encoding="utf-8")

@@ -59,7 +59,9 @@ class CourseRenderer(IPythonRenderer):
 
     def heading(self, text: str, level: int, **_attributes: object) -> str:
         plain = re.sub(r"<[^>]*>", "", text)
-        anchor = re.sub(r"[^\w]+", "-", html.unescape(plain).lower()).strip("-") or "section"
+        # As JupyterLab names it, so that a link arrives in both; what HTML would have to escape is left out.
+        words = re.sub(r"[\"'&<>]", "", html.unescape(plain))
+        anchor = "-".join(words.split()) or "section"
         self._anchors[anchor] = self._anchors.get(anchor, 0) + 1
         if self._anchors[anchor] > 1:
             anchor = f"{anchor}-{self._anchors[anchor]}"
