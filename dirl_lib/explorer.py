@@ -312,7 +312,10 @@ class Explorer:
                 _hint("A mask is white on black, of equal size."),
                 knobs["folder"],
                 knobs["file"],
-                _hint("A large file does not arrive? Press <i>Photo</i> again, and open it by its folder."),
+                _hint(
+                    "A large file does not arrive? Open it by its folder. Are the buttons silent since? Change "
+                    "the panel and come back."
+                ),
             ],
             "Region": [
                 *(knobs[name] for name in PLACING if name != "corners"),
@@ -585,7 +588,7 @@ class Explorer:
         self._last_moved = ""  # each click is a move of its own
         self.knobs["corners"].value = text
 
-    # --- from a question to pictures; these four run in the worker's thread ---
+    # --- from a question to pictures; these three run in the worker's thread ---
 
     def _show(self, question: Question) -> None:
         answer = self._darkroom.answer(question)
@@ -638,10 +641,9 @@ class Explorer:
             write_image(folder / f"{start}_picture.png", answer.composite)
             write_mask(folder / f"{start}_region.png", answer.region)
             write_mask(folder / f"{start}_found.png", answer.look.mask.numpy() > question.threshold)
-        except OSError as error:
-            self._tell(
-                f"Not saved: found that {folder} cannot be written ({error.strerror}), expected a folder of yours"
-            )
+        except (OSError, ValueError) as error:
+            found = getattr(error, "strerror", None) or error
+            self._tell(f"Not saved: found that {folder} cannot be written ({found}), expected a folder of yours")
             return
         self._tell(f"Saved as {start}_figure.png, _picture, _region and _found in {folder}")
 
