@@ -57,6 +57,7 @@ __all__ = [
     "reference_names",
     "sample_photo",
     "seen_from",
+    "what_counts",
 ]
 
 T = TypeVar("T")
@@ -211,7 +212,7 @@ class Darkroom:
         composite = self._composite(question, region)
         seen = self._once(
             "look",
-            (_what_counts(question), question.network),
+            (what_counts(question), question.network),
             lambda: look(self._model(question.network), to_tensor(composite))[0],
         )
         touched = bool((composite != question.photo.image).any())
@@ -235,7 +236,7 @@ class Darkroom:
         region = self._region(question)
         if (self._composite(question, region) == question.photo.image).all():
             return None
-        key = (_what_counts(question), question.network)
+        key = (what_counts(question), question.network)
         masks = self._once("masks", key, lambda: self._masks(question, region, stop))
         if masks is None:
             return None
@@ -275,7 +276,7 @@ class Darkroom:
         image, edit = question.photo.image, question.edit
         return self._once(
             "composite",
-            _what_counts(question),
+            what_counts(question),
             lambda: apply_edit(image, region, edit, transferred=self._transferred(question, region)),
         )
 
@@ -334,19 +335,20 @@ def pictures(question: Question, answer: Answer) -> dict[str, NDArray[np.uint8]]
 
 def describe(question: Question, answer: Answer) -> str:
     """The answer in words: what is marked, what should be, and how well the two agree."""
-    name, most = question.photo.name, float(answer.look.mask.max())
-    found = (
-        f"{network_name(question.network)} marks {answer.marked:.1%} of the picture (largest probability {most:.2f}) "
-        f"at threshold {question.threshold:.2f}."
-    )
+    name, network = question.photo.name, network_name(question.network)
+    at = f"at threshold {question.threshold:.2f} (largest probability {float(answer.look.mask.max()):.2f})."
+    found = f"{network} marks {answer.marked:.1%} of the picture {at}"
     if not answer.region.any():
         return f"{name}: no region yet, a polygon needs three corners that are not on one line. {found}"
-    region = f"The region covers {answer.region.mean():.1%}."
+    size = f"{answer.region.mean():.1%} of the picture"
     if answer.scores is None:
-        return f"{name}: nothing is changed yet, so whatever is marked is a false alarm. {region} {found}"
+        return f"{name}: nothing is changed yet, so whatever is marked is a false alarm. The region is {size}. {found}"
     ap, f1, iou = answer.scores
+    marked = answer.look.mask.numpy() > question.threshold
+    rest = f"{marked[~answer.region].mean():.0%} of the rest" if not answer.region.all() else "there is no rest"
+    found = f"{network} marks {marked[answer.region].mean():.0%} of the region ({size}), {rest}, {at}"
     colors = f", colours of {question.reference}" if question.edit.method else ""
-    return f"{name}, {question.edit}{colors}. {region} {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
+    return f"{name}, {question.edit}{colors}. {found} AP {ap:.2f}, F1 {f1:.2f}, IoU {iou:.2f}."
 
 
 def network_name(network: str) -> str:
@@ -369,8 +371,8 @@ def seen_from(curve: Curve, threshold: float = THRESHOLD) -> float:
     return math.inf
 
 
-def _what_counts(question: Question) -> Hashable:
-    """All that the composite depends on."""
+def what_counts(question: Question) -> Hashable:
+    """All that the composite depends on; questions that differ elsewhere only share it."""
     reference = question.reference if question.edit.method else OUTSIDE
     return question.photo, question.region.reduced(), question.edit, reference
 

@@ -42,6 +42,7 @@ from dirl_lib.darkroom import (
     reference_names,
     sample_photo,
     seen_from,
+    what_counts,
 )
 from dirl_lib.data.folders import IMAGE_ENDINGS
 from dirl_lib.data.sample import list_samples
@@ -69,15 +70,22 @@ ACROSS = f"calc({MAIN} * 3 + 32px)"
 """CSS length of the three large pictures with their margins."""
 STYLE_SHEET = """<style>
 .dirl-explorer { container-type: inline-size; }
+.dirl-explorer:focus { outline: none; }
 .dirl-explorer .widget-html-content { line-height: 1.3; }
+.dirl-explorer .dirl-old { opacity: 0.3; }
 </style>"""
 KEYS = """\
 addEventListener("keydown", event => {
   if (event.target.closest?.(".dirl-explorer"))
     event.target.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
-}, true);"""
-"""Keys that go to a knob are no commands of JupyterLab, for which x alone cuts the cell; with Ctrl they remain
-commands. Elsewhere this does nothing."""
+}, true);
+addEventListener("click", event => {
+  const explorer = event.target.closest?.(".dirl-explorer");
+  if (explorer && !explorer.contains(document.activeElement))
+    Object.assign(explorer, { tabIndex: -1 }).focus({ preventScroll: true });
+});"""
+"""Keys that go to the explorer are no commands of JupyterLab, for which x alone cuts the cell; with Ctrl they remain
+commands. A click on a picture gives the keys to the explorer. Elsewhere than in JupyterLab this does nothing."""
 MOST_FILES = 500
 """Of a folder so many pictures are offered; a longer list is slow in a browser."""
 
@@ -179,13 +187,13 @@ class Explorer:
         self._ask()
 
     def _ipython_display_(self) -> None:
-        from IPython.display import Javascript, display
+        from IPython.display import display
 
         view = {"model_id": self.view.model_id, "version_major": 2, "version_minor": 0}
         text = "The explorer: run this cell, and its knobs and pictures appear here."
         shown = {"text/plain": text, "application/vnd.jupyter.widget-view+json": view}
         display(shown, raw=True)  # type: ignore[no-untyped-call]
-        display(Javascript(KEYS))  # type: ignore[no-untyped-call]
+        display({"text/plain": "", "application/javascript": KEYS}, raw=True)  # type: ignore[no-untyped-call]
 
     @property
     def answer(self) -> Answer | None:
@@ -209,7 +217,8 @@ class Explorer:
         titles = {"picture": "picture", "mask": "how sure", "overlay": "overlay"} | {
             name: name for name in shown if "_" in name
         }
-        return contact_sheet([(title, shown[name]) for name, title in titles.items()], describe(question, answer))
+        words = f"{describe(question, answer)} {html.unescape(self.curve_words.value)}"
+        return contact_sheet([(title, shown[name]) for name, title in titles.items()], words)
 
     def close(self) -> None:
         """Stop the thread; the widgets stay on the page and answer no more."""
@@ -248,7 +257,7 @@ class Explorer:
             "add": _button("Add corner", "the cursor becomes a corner"),
             "remove": _button("Remove corner", "the last corner goes"),
             "undo": _button("Undo", "take the last move back"),
-            "reset": _button("Reset", "no edit, the first region"),
+            "reset": _button("Reset", "everything but the photograph as it was at the beginning"),
             "save": _button("Save", "figure, picture, region and mask as PNG"),
         }
         self.words, self.note, self.curve_words = (widgets.HTML() for _ in range(3))
@@ -351,7 +360,7 @@ class Explorer:
         large, small = list(titled.values())[:3], list(titled.values())[3:]
         self.words.layout.height = "84px"
         self.note.layout.height = "44px"
-        self.curve_words.layout.height = "60px"
+        self.curve_words.layout.height, self.curve_words.layout.width = "60px", f"{LEFT}px"
         answer = widgets.VBox(
             [
                 widgets.HBox(large),
@@ -409,8 +418,7 @@ class Explorer:
             opacity=value["opacity"],
             drawing=self.knobs["panel"].value == "Region",
         )
-        if self._question is None or question.photo is not self._question.photo:
-            self.screens["curve"].value, self.curve_words.value = BLANK, ""  # of the photograph before
+        self._age_curve(question)
         self._question = question
         self._light_up()
         self._tell(told)
@@ -418,6 +426,15 @@ class Explorer:
             self._worker.submit(question)
         except RuntimeError as error:  # closed
             self._tell(str(error))
+
+    def _age_curve(self, question: Question) -> None:
+        """What the curve shows until the hand rests is that of a question before: say so."""
+        before = self._question
+        if before is None or question.photo is not before.photo:
+            self.screens["curve"].value = BLANK
+        if before is None or (what_counts(question), question.network) != (what_counts(before), before.network):
+            self.screens["curve"].add_class("dirl-old")
+            self.curve_words.value = "The curve follows when your hand rests."
 
     def _edit(self) -> Edit:
         return Edit(method=self.knobs["method"].value, **{name: self.knobs[name].value for name in RANGES})
@@ -472,7 +489,7 @@ class Explorer:
     def _reset(self) -> None:
         before = self._present
         with self._one_move():
-            for name in (*EDITING, *PLACING):
+            for name in (*EDITING, *PLACING, *VIEWING):
                 if name not in ("kind", "given"):
                     self.knobs[name].value = self._start[name]
             self._choose_first_region()
@@ -540,6 +557,9 @@ class Explorer:
             return
         try:
             folder = Path(name).expanduser()
+            if folder.is_file():
+                self._take(partial(photo_from_file, folder))
+                return
             files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of somebody who has no home here
             found = getattr(error, "strerror", None) or "no such folder"
@@ -603,6 +623,7 @@ class Explorer:
         if question is not self._question or self._worker.waiting:
             return  # by now it would be the curve of something else
         self.screens["curve"].value = chart
+        self.screens["curve"].remove_class("dirl-old")
         there_is_a_region = self.answer is not None and bool(self.answer.region.any())
         self.curve_words.value = html.escape(_curve_in_words(curve, question.threshold, there_is_a_region))
 
@@ -627,6 +648,9 @@ class Explorer:
             return
         if not self.wait() or self._answered is None or self._answered[0] is not self._question:
             self._tell("Nothing saved: there is no answer to save.")
+            return
+        if not self._answered[1].region.any():
+            self._tell("Nothing saved: there is no region yet.")
             return
         try:
             folder = Path(name).expanduser().resolve()
@@ -712,7 +736,12 @@ def _curve_in_words(curve: Curve | None, threshold: float, there_is_a_region: bo
             "The mean probability in the region is above the threshold even untouched: it is not the edit that is seen."
         )
     if strength > 1:
-        return "The mean probability in the region stays below the threshold, even with the whole edit."
+        return (
+            "On average over the region the probability stays below the threshold, even with the whole edit; parts of "
+            "it may be marked."
+        )
+    if any(p <= threshold for s, p in zip(curve.strengths, curve.inside, strict=True) if s >= strength):
+        return f"First seen at {strength:.0%} of the edit, but not at every strength above: the curve falls again."
     return f"Seen from {strength:.0%} of the edit on: there the mean probability in the region exceeds the threshold."
 
 

@@ -487,7 +487,7 @@ def test_the_curve_of_the_photograph_before_is_not_drawn(explorer, monkeypatch):
     explorer.buttons["reset"].click()
     go.set()
     assert explorer.wait()
-    assert old == []  # it went on saying that there is no edit
+    assert old == ["Recolour the region: a curve will show how strong the edit must be."]
     explorer.curve_words.unobserve_all()
 
 
@@ -523,7 +523,9 @@ def test_files_of_ones_own_and_their_errors(explorer, tmp_path):
     explorer.knobs["folder"].value = str(tmp_path / "none")
     assert "none: found that it cannot be listed (No such file or directory)" in explorer.note.value
     explorer.knobs["folder"].value = str(tmp_path / "c.jpg")
-    assert "found that it cannot be listed (Not a directory)" in explorer.note.value
+    assert "c.jpg: the file is empty" in explorer.note.value
+    turn(explorer, folder=str(tmp_path / "b.png"))
+    assert explorer.note.value.startswith("Opened b.png.")
     (tmp_path / "empty").mkdir()
     explorer.knobs["folder"].value = str(tmp_path / "empty")
     assert "empty: found no picture in it, expected files that end in .bmp, " in explorer.note.value
@@ -599,9 +601,49 @@ def test_knobs_of_a_transfer_are_pale_without_one(explorer):
     assert not any(knob.disabled for knob in pale)
 
 
-def test_without_a_region_the_curve_asks_for_one(explorer):
-    turn(explorer, exposure=1.0, kind="polygon", corners="0,0; 100,0")
+def test_without_a_region_the_curve_asks_for_one_and_nothing_is_saved(explorer, tmp_path):
+    turn(explorer, exposure=1.0, kind="polygon", corners="0,0; 100,0", out=str(tmp_path / "new"))
     assert explorer.curve_words.value.startswith("Set three corners")
+    explorer.buttons["save"].click()
+    assert explorer.note.value == "Nothing saved: there is no region yet."
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_curve_that_is_no_longer_of_the_question_is_pale(explorer, monkeypatch):
+    curve = explorer.screens["curve"]
+    turn(explorer, temperature=-1.5)
+    assert "dirl-old" not in curve._dom_classes
+    inside, go = hold_first(monkeypatch, "look")
+    explorer.knobs["temperature"].value = -1.0
+    assert inside.wait(60)
+    assert "dirl-old" in curve._dom_classes
+    assert explorer.curve_words.value == "The curve follows when your hand rests."
+    go.set()
+    assert explorer.wait()
+    assert "dirl-old" not in curve._dom_classes
+    assert explorer.curve_words.value.startswith("Seen from ")
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        ((0.1, 0.7, 0.8), "Seen from 33% of the edit on: "),
+        ((0.1, 0.7, 0.3), "First seen at 33% of the edit, but not at every strength above"),
+        ((0.1, 0.2, 0.3), "On average over the region the probability stays below"),
+        ((0.6, 0.2, 0.9), "The mean probability in the region is above the threshold even untouched"),
+    ],
+)
+def test_the_curve_in_words_is_true_for_curves_that_fall(inside, words):
+    curve = Curve((0.0, 0.5, 1.0), inside, inside, inside)
+    assert explorer_module._curve_in_words(curve, 0.5, there_is_a_region=True).startswith(words)
+
+
+def test_reset_takes_the_view_back_too_but_not_the_photograph(explorer):
+    turn(explorer, photo="coffee", threshold=0.9, opacity=0.1, network="dirl-small-da", exposure=1.0)
+    explorer.buttons["reset"].click()
+    assert explorer.wait()
+    values = {name: explorer.knobs[name].value for name in ("photo", "threshold", "opacity", "network", "exposure")}
+    assert values == {"photo": "coffee", "threshold": 0.5, "opacity": 0.4, "network": "dirl-small", "exposure": 0.0}
 
 
 def test_it_is_displayed_as_a_widget_with_words_for_where_there_is_none(explorer):
@@ -613,7 +655,8 @@ def test_it_is_displayed_as_a_widget_with_words_for_where_there_is_none(explorer
     assert options == {"raw": True}
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.view.model_id
     assert "run this cell" in bundle["text/plain"]
-    assert "data-lm-suppress-shortcuts" in keys.data
+    assert "data-lm-suppress-shortcuts" in keys["application/javascript"]
+    assert keys["text/plain"] == ""
 
 
 def test_a_closed_explorer_says_so():

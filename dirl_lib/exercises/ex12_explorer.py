@@ -124,7 +124,7 @@ def check_answered(answer: Callable[[Sequence[float], float], list[int]]) -> str
         raise Wrong(
             f"for {name}, arrivals {arrivals} and {cost:g} s each, you answer {found}, expected {right}. {advice}"
         )
-    return "The picture is never older than one computation, however fast the hand is."
+    return "A picture is at most two computations old, the one in hand and its own, however fast the hand is."
 
 
 def _agrees(found: object, expected: object) -> bool:

@@ -146,6 +146,10 @@ def test_letters_typed_on_a_knob_are_no_commands_of_jupyterlab(page: Any) -> Non
         for key in ("x", "b", "m", "d", "d"):  # cut, new cell below, to Markdown, delete
             page.keyboard.press(key)
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    page.locator("img.widget-image").last.click()
+    for key in ("x", "d", "d"):
+        page.keyboard.press(key)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
     page.locator("button", has_text="Undo").last.focus()
     page.keyboard.press("Enter")
     wait_for(lambda: kind.input_value() == "given")
