@@ -7,6 +7,7 @@ from pathlib import Path
 
 import model_card
 import pytest
+from course.notebooks import read
 
 from dirl_lib.ablation import Ablation, claims, read_ablation
 from dirl_lib.evaluation import read_evaluation
@@ -152,3 +153,10 @@ def test_the_model_card_tells_the_difference_between_the_twins():
         assert f"{mean:.1f} {unit} [{low:.1f}, {high:.1f}]" in model_card.CARD.read_text(encoding="utf-8").replace(
             "\n", " "
         )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebook_00_lists_every_notebook_with_its_minutes(path):
+    (way,) = [cell for cell in read(ROOT / "notebooks/00_start_here.ipynb").cells if cell.id == "way"]
+    (row,) = re.findall(rf"^\| \[?\*\*{path.name[:2]}\*\*.*\| (\d+) \|$", way.source, re.MULTILINE)
+    assert row == re.search(r"reading: (\d+) min", read(path).cells[0].source)[1]
