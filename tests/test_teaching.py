@@ -302,16 +302,8 @@ def test_with_the_option_of_the_guide_no_file_in_the_class_is_taken_for_a_module
     [
         (lambda _: None, r"class is no folder; expected a folder a student"),
         (lambda folder: folder.mkdir(), r"class holds no notebook; expected a folder a student"),
-        (
-            lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text("<html>")),
-            r"ada\.ipynb is not a readable notebook: JSONDecodeError",
-        ),
-        (
-            lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text('{"worksheets": []}')),
-            r"ada\.ipynb is not a readable notebook: KeyError 'cells'",
-        ),
     ],
-    ids=["missing", "empty", "html", "old format"],
+    ids=["missing", "empty"],
 )
 def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint):
     prepare(tmp_path / "class")
@@ -320,6 +312,57 @@ def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint
     assert re.match(f"error: .*{complaint}", printed.err)
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+UNREADABLE = {
+    "empty": (b"", "the file is empty"),
+    "cut off": (b'{"cells": [{"cell_type": "code", "sou', "JSONDecodeError Unterminated string"),
+    "html": (b"<html>", "JSONDecodeError"),
+    "old format": (b'{"worksheets": []}', "KeyError 'cells'"),
+    "no object": (b"[]", "TypeError"),
+    "deep": (b"[" * 100_000, "RecursionError"),
+    "not UTF-8": (b"\xff\xfe", "UnicodeDecodeError"),
+}
+
+
+@pytest.mark.parametrize("content", [content for content, _ in UNREADABLE.values()], ids=UNREADABLE)
+def test_an_unreadable_notebook_is_the_trouble_of_its_student_alone(tmp_path, capsys, content):
+    complaint = next(each for found, each in UNREADABLE.values() if found == content)
+    hand_in(tmp_path / "bob", RIGHT, CHECK)
+    (tmp_path / "ada_07_metrics.ipynb").write_bytes(content)
+    ada, bob = hand_ins(tmp_path)
+    assert ada.unreadable.startswith(complaint)
+    assert ada.exercises == ["07.1", "07.2", "07.3"]
+    assert (bob.unreadable, bob.exercises) == ("", ["07.1"])
+    assert exercises([str(tmp_path)]) == 0
+    assert f"unreadable: {complaint}" in capsys.readouterr().out
+
+
+@pytest.mark.notebook
+def test_all_unreadable_notebooks_are_listed_and_the_others_graded(tmp_path, capsys):
+    hand_in(tmp_path / "class" / "bob", RIGHT, CHECK)
+    (tmp_path / "class" / "ada_07_metrics.ipynb").write_bytes(b"")
+    (tmp_path / "class" / "cyd_notes.ipynb").write_bytes(b"<html>")
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == f"unreadable: {tmp_path / 'class' / 'ada_07_metrics.ipynb'}: the file is empty"
+    assert lines[-1].startswith(f"unreadable: {tmp_path / 'class' / 'cyd_notes.ipynb'}: JSONDecodeError")
+    table = list(csv.reader(io.StringIO((tmp_path / "grades" / "table.csv").read_text(encoding="utf-8"))))
+    assert table == [
+        ["student", "07.1", "07.2", "07.3"],
+        ["ada", "failed", "failed", "failed"],
+        ["bob", "passed", "", ""],
+        ["cyd_notes", "", "", ""],
+    ]
+    assert "unreadable: the file is empty" in (tmp_path / "grades" / "verdicts.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.notebook
+def test_a_class_of_nothing_readable_gets_one_clear_line(tmp_path, capsys):
+    (tmp_path / "ada.ipynb").write_bytes(b"")
+    assert exercises([str(tmp_path), "--run", "--out", str(tmp_path / "grades")]) == 1
+    printed = capsys.readouterr().err
+    assert printed == "error: found no exercise of the course in these notebooks, 1 of them unreadable\n"
 
 
 @pytest.mark.parametrize("limit", ["0", "-5", "nan", "inf", "1e+06"])

@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _look(notebooks: list[HandIn]) -> None:
     for notebook in notebooks:
         numbers = ", ".join(notebook.exercises) or "no exercise"
-        print(f"{_named(notebook)} {printable(numbers, LONGEST)}")
+        what = f"unreadable: {notebook.unreadable}" if notebook.unreadable else numbers
+        print(f"{_named(notebook)} {printable(what, LONGEST)}")
     students = len({notebook.student for notebook in notebooks})
     print(
         f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
@@ -81,7 +82,8 @@ def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
     print(f"running the code of {len(notebooks)} notebooks on this account", flush=True)
     results = grade(notebooks, limit_s=limit_s, on_notebook=_progress)
     if not results:
-        raise ValueError("found no exercise of the course in these notebooks")
+        unreadable = sum(bool(notebook.unreadable) for notebook in notebooks)
+        raise ValueError(f"found no exercise of the course in these notebooks, {unreadable} of them unreadable")
     students = sorted({notebook.student for notebook in notebooks})
     table = _table(results, students)
     _write_csv(out / "table.csv", table)
@@ -91,6 +93,9 @@ def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
         + [[each.student, each.exercise, each.verdict, each.message] for each in results],
     )
     print(f"\n{_drawn(table)}\n\n{_where_stuck(results)}\n{out / 'table.csv'}, {out / 'verdicts.csv'}")
+    for notebook in notebooks:
+        if notebook.unreadable:
+            print(f"unreadable: {printable(str(notebook.path), LONGEST)}: {printable(notebook.unreadable, LONGEST)}")
 
 
 def _progress(notebook: HandIn, seconds: float) -> None:

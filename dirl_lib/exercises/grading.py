@@ -35,6 +35,9 @@ CHECK = re.compile(r"""\bcheck\(\s*["'](\d{2}\.\d+)["']""")
 FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
 """`lovelace_04_mda.ipynb`, as an upload without folders names it."""
 
+NUMBERED = re.compile(r"(?:^|[ _-])(\d{2})[ _-][a-z]")
+"""Which notebook a file is, by its name."""
+
 LIMIT_S = 120.0
 """Some ten times what the slowest cell of the quick profile takes on two cores."""
 
@@ -53,10 +56,15 @@ class HandIn:
     path: Path
     cells: tuple[str, ...]
     """The sources of its code cells, in order."""
+    unreadable: str = ""
+    """Why the file cannot be read and there are no cells; empty if it can."""
 
     @property
     def exercises(self) -> list[str]:
-        """The numbers that its cells check, in order, each once."""
+        """The numbers that its cells check, in order, each once; those that its name promises if it is unreadable."""
+        if self.unreadable:
+            named = NUMBERED.search(self.path.stem)
+            return [each.number for each in all_exercises() if named and each.number.startswith(f"{named[1]}.")]
         return list(dict.fromkeys(number for source in self.cells for number in CHECK.findall(source)))
 
 
@@ -80,7 +88,6 @@ def hand_ins(folder: Path) -> list[HandIn]:
 
     Raises:
         FileNotFoundError: there is no such folder, or no notebook in it.
-        ValueError: a file is no notebook; the message names it.
     """
     paths = [
         path
@@ -90,7 +97,7 @@ def hand_ins(folder: Path) -> list[HandIn]:
     if not paths:
         found = "holds no notebook" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {found}; expected a folder a student, with notebooks in it")
-    found_ins = [HandIn(_student(path.relative_to(folder)), path, _code_cells(path)) for path in paths]
+    found_ins = [_hand_in(_student(path.relative_to(folder)), path) for path in paths]
     return sorted(found_ins, key=lambda each: (each.student, each.path))
 
 
@@ -101,12 +108,15 @@ def _student(path: Path) -> str:
     return named[1] if named else path.stem
 
 
-def _code_cells(path: Path) -> tuple[str, ...]:
+def _hand_in(student: str, path: Path) -> HandIn:
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable notebook: {type(error).__name__} {error}") from error
+        text = path.read_text(encoding="utf-8")
+        if not text.strip():
+            return HandIn(student, path, (), "the file is empty")
+        cells = json.loads(text)["cells"]
+        return HandIn(student, path, tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return HandIn(student, path, (), f"{type(error).__name__} {error}")
 
 
 def grade(
@@ -159,6 +169,8 @@ def _environment(home: Path, sample: Path) -> dict[str, str]:
 def _results(notebook: HandIn, known: set[str], limit_s: float) -> list[Result]:
     """The verdicts of one notebook."""
     expected = [number for number in notebook.exercises if number in known]
+    if notebook.unreadable:
+        return [Result(notebook.student, each, "failed", f"unreadable: {notebook.unreadable}") for each in expected]
     if not expected:
         return []
     last = max(index for index, source in enumerate(notebook.cells) if CHECK.search(source))
