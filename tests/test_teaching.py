@@ -314,6 +314,19 @@ def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint
     assert printed.out == ""
 
 
+@pytest.mark.notebook
+def test_a_folder_without_a_notebook_has_a_row_that_says_so(tmp_path, capsys):
+    hand_in(tmp_path / "class" / "ada", RIGHT, CHECK)
+    for name in ("dan/sheets", ".git", "__MACOSX"):
+        (tmp_path / "class" / name).mkdir(parents=True)
+    assert exercises([str(tmp_path / "class")]) == 0
+    assert re.search(r"\ndan +no notebook\n\n1 notebooks of 1 students", capsys.readouterr().out)
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    assert re.search(r"ada +\+\ndan +-\npassed +1\n.*, - no notebook, ", capsys.readouterr().out)
+    table = list(csv.reader(io.StringIO((tmp_path / "grades" / "table.csv").read_text(encoding="utf-8"))))
+    assert table == [["student", "07.1"], ["ada", "passed"], ["dan", "no notebook"]]
+
+
 UNREADABLE = {
     "empty": (b"", "the file is empty"),
     "cut off": (b'{"cells": [{"cell_type": "code", "sou', "JSONDecodeError Unterminated string"),

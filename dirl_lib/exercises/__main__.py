@@ -28,11 +28,12 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 
-from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins
+from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins, without_notebook
 from dirl_lib.files import write_in_one_step
 from dirl_lib.images import printable
 
-SIGNS = {"passed": "+", "failed": "x", "not tried": "."}
+NO_NOTEBOOK = "no notebook"
+SIGNS = {"passed": "+", "failed": "x", "not tried": ".", NO_NOTEBOOK: "-"}
 
 LONGEST = 300
 """Of what students wrote, names and messages, so many characters reach terminal and tables: enough for every hint."""
@@ -55,21 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("started in CLASS, where Python may run files of students; go elsewhere, or use python -P -m")
     try:
         notebooks = hand_ins(options.folder)
+        missing = without_notebook(options.folder, notebooks)
         if options.run:
-            _run(notebooks, options.out, options.limit)
+            _run(notebooks, missing, options.out, options.limit)
         else:
-            _look(notebooks)
+            _look(notebooks, missing)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
-def _look(notebooks: list[HandIn]) -> None:
+def _look(notebooks: list[HandIn], missing: list[str]) -> None:
     for notebook in notebooks:
         numbers = ", ".join(notebook.exercises) or "no exercise"
         what = f"unreadable: {notebook.unreadable}" if notebook.unreadable else numbers
         print(f"{_named(notebook)} {printable(what, LONGEST)}")
+    for student in missing:
+        print(f"{printable(student, LONGEST):<24} {NO_NOTEBOOK}")
     students = len({notebook.student for notebook in notebooks})
     print(
         f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
@@ -77,15 +81,14 @@ def _look(notebooks: list[HandIn]) -> None:
     )
 
 
-def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
+def _run(notebooks: list[HandIn], missing: list[str], out: Path, limit_s: float) -> None:
     out.mkdir(parents=True, exist_ok=True)  # before an hour of work, not after it
     print(f"running the code of {len(notebooks)} notebooks on this account", flush=True)
     results = grade(notebooks, limit_s=limit_s, on_notebook=_progress)
     if not results:
         unreadable = sum(bool(notebook.unreadable) for notebook in notebooks)
         raise ValueError(f"found no exercise of the course in these notebooks, {unreadable} of them unreadable")
-    students = sorted({notebook.student for notebook in notebooks})
-    table = _table(results, students)
+    table = _table(results, {notebook.student for notebook in notebooks}, missing)
     _write_csv(out / "table.csv", table)
     _write_csv(
         out / "verdicts.csv",
@@ -106,12 +109,13 @@ def _named(notebook: HandIn) -> str:
     return f"{printable(notebook.student, LONGEST):<24} {printable(notebook.path.name, LONGEST):<32}"
 
 
-def _table(results: list[Result], students: list[str]) -> list[list[str]]:
-    """A row a student, a column an exercise; empty where there is no such notebook."""
+def _table(results: list[Result], students: set[str], missing: list[str]) -> list[list[str]]:
+    """A row a student, a column an exercise; empty where that notebook is not among those of the student."""
     verdicts = {(each.student, each.exercise): each.verdict for each in results}
     numbers = sorted({each.exercise for each in results})
     rows: list[list[str]] = [
-        [student, *(verdicts.get((student, number), "") for number in numbers)] for student in students
+        [student, *(verdicts.get((student, number), NO_NOTEBOOK if student in missing else "") for number in numbers)]
+        for student in sorted(students.union(missing))
     ]
     return [["student", *numbers], *rows]
 
@@ -127,7 +131,8 @@ def _drawn(table: list[list[str]]) -> str:
     ]
     passed = [sum(row[column] == "passed" for row in rows) for column in range(1, len(numbers) + 1)]
     lines.append("  ".join([f"{'passed':<{width}}", *(f"{count:>4}" for count in passed)]))
-    return "\n".join(lines) + "\n+ passed, x failed, . not tried, empty: no such exercise in the notebooks"
+    signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
+    return "\n".join(lines) + f"\n{signs}, empty: no such exercise in the notebooks"
 
 
 def _where_stuck(results: list[Result]) -> str:

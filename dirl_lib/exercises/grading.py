@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from dirl_lib.exercises.checking import NUMBER, all_exercises
 
-__all__ = ["HandIn", "Result", "grade", "hand_ins"]
+__all__ = ["HandIn", "Result", "grade", "hand_ins", "without_notebook"]
 
 Verdict = Literal["passed", "failed", "not tried"]
 
@@ -99,6 +99,17 @@ def hand_ins(folder: Path) -> list[HandIn]:
         raise FileNotFoundError(f"{folder} {found}; expected a folder a student, with notebooks in it")
     found_ins = [_hand_in(_student(path.relative_to(folder)), path) for path in paths]
     return sorted(found_ins, key=lambda each: (each.student, each.path))
+
+
+def without_notebook(folder: Path, notebooks: Iterable[HandIn]) -> list[str]:
+    """The students whose folders hold no notebook, by name.
+
+    Args:
+        folder: that of the class; in it `.git`, `__MACOSX` and their like are nobody's.
+        notebooks: what `hand_ins` found there.
+    """
+    names = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))}
+    return sorted(names - {notebook.student for notebook in notebooks})
 
 
 def _student(path: Path) -> str:
