@@ -63,6 +63,36 @@ def test_students_are_named_by_their_folders_or_by_the_names_of_their_files(tmp_
     ]
 
 
+def test_files_of_two_people_are_not_taken_for_those_of_one(tmp_path, capsys):
+    nameless = [
+        "00_start_here",
+        "Copy of 00_start_here",
+        "Copy of 00_start_here (1)",
+        "Copy_of_04_mda",
+        "Kopie von 05_dirl",
+        "ada_07_metrics",
+        "ada_07_metrics (1)",
+    ]
+    named = {"ada_04_mda": "ada", "bob 07_metrics": "bob", "emmy": "emmy"}
+    for name in [*nameless, *named]:
+        hand_in(tmp_path, CHECK, name=f"{name}.ipynb")
+    found = hand_ins(tmp_path)
+    assert {each.path.stem: each.student for each in found if not each.is_nameless} == named
+    assert [each.student for each in found if each.is_nameless] == nameless
+    assert exercises([str(tmp_path)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("warning: each counts as a student of its own, ")
+    assert last.endswith(f": {', '.join(f'{name}.ipynb' for name in nameless)}")
+
+
+def test_a_folder_is_one_person_whatever_the_copies_in_it_are_called(tmp_path, capsys):
+    for name in ("Copy of 07_metrics.ipynb", "07_metrics.ipynb", "07_metrics (1).ipynb"):
+        hand_in(tmp_path / "ada", CHECK, name=name)
+    assert {(each.student, each.is_nameless) for each in hand_ins(tmp_path)} == {("ada", False)}
+    assert exercises([str(tmp_path)]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
 @pytest.mark.notebook
 def test_a_class_gets_the_verdicts_of_the_checks(tmp_path):
     hand_in(tmp_path / "ada", RIGHT, CHECK, SECOND)

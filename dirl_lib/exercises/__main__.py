@@ -79,6 +79,7 @@ def _look(notebooks: list[HandIn], missing: list[str]) -> None:
         f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
         "--run runs their code with the rights of this account."
     )
+    _warn(notebooks)
 
 
 def _run(notebooks: list[HandIn], missing: list[str], out: Path, limit_s: float) -> None:
@@ -96,6 +97,14 @@ def _run(notebooks: list[HandIn], missing: list[str], out: Path, limit_s: float)
         + [[each.student, each.exercise, each.verdict, each.message] for each in results],
     )
     print(f"\n{_drawn(table)}\n\n{_where_stuck(results)}\n{out / 'table.csv'}, {out / 'verdicts.csv'}")
+    _warn(notebooks)
+
+
+def _warn(notebooks: list[HandIn]) -> None:
+    """What a teacher has to settle with the students, in the last lines."""
+    nameless = [printable(notebook.path.name, LONGEST) for notebook in notebooks if notebook.is_nameless]
+    if nameless:
+        print(f"warning: each counts as a student of its own, as its name leaves open whose it is: {', '.join(nameless)}")
     for notebook in notebooks:
         if notebook.unreadable:
             print(f"unreadable: {printable(str(notebook.path), LONGEST)}: {printable(notebook.unreadable, LONGEST)}")

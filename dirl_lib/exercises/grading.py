@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,8 +33,11 @@ BEGINNINGS: dict[str, Verdict] = {"correct. ": "passed", "not yet. ": "failed", 
 """What the line of a check begins with (`checking.verdict`), from the best to the worst."""
 
 CHECK = re.compile(r"""\bcheck\(\s*["'](\d{2}\.\d+)["']""")
-FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
+FLAT_NAME = re.compile(r"(?:(.+?)[ _-]+)?(\d{2})[ _-][a-z].*")
 """`lovelace_04_mda.ipynb`, as an upload without folders names it."""
+
+COPY = re.compile(r"(?:(?:copy[ _]of|kopie[ _]von|copie[ _]de|copia[ _]de)[ _-]*)+", re.IGNORECASE)
+"""What Colab puts before the name of a notebook, which is nobody's name."""
 
 NUMBERED = re.compile(r"(?:^|[ _-])(\d{2})[ _-][a-z]")
 """Which notebook a file is, by its name."""
@@ -58,6 +62,8 @@ class HandIn:
     """The sources of its code cells, in order."""
     unreadable: str = ""
     """Why the file cannot be read and there are no cells; empty if it can."""
+    is_nameless: bool = False
+    """The name of the file tells no student apart, so it stands for one."""
 
     @property
     def exercises(self) -> list[str]:
@@ -84,6 +90,8 @@ def hand_ins(folder: Path) -> list[HandIn]:
 
     Args:
         folder: holds a folder a student, with notebooks anywhere below it, or files such as `lovelace_04_mda.ipynb`.
+            A file without the name of a student (`Copy of 04_mda.ipynb`), and each of two files for one notebook of
+            one name, count as a student of their own: they may be of two people.
             Hidden files and folders (`.ipynb_checkpoints`, `._04_mda.ipynb`) are passed over.
 
     Raises:
@@ -97,7 +105,16 @@ def hand_ins(folder: Path) -> list[HandIn]:
     if not paths:
         found = "holds no notebook" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {found}; expected a folder a student, with notebooks in it")
-    found_ins = [_hand_in(_student(path.relative_to(folder)), path) for path in paths]
+    flat = {path: _name_and_number(path) for path in paths if path.parent == folder}
+    copies = Counter(flat.values())
+    found_ins = []
+    for path in paths:
+        if path not in flat:
+            found_ins.append(_hand_in(path, path.relative_to(folder).parts[0]))
+        elif flat[path][0] and copies[flat[path]] == 1:
+            found_ins.append(_hand_in(path, flat[path][0]))
+        else:
+            found_ins.append(_hand_in(path, path.stem, is_nameless=True))
     return sorted(found_ins, key=lambda each: (each.student, each.path))
 
 
@@ -112,22 +129,27 @@ def without_notebook(folder: Path, notebooks: Iterable[HandIn]) -> list[str]:
     return sorted(names - {notebook.student for notebook in notebooks})
 
 
-def _student(path: Path) -> str:
-    if len(path.parts) > 1:
-        return path.parts[0]
+def _name_and_number(path: Path) -> tuple[str, str]:
+    """The student and the notebook that the name of a file tells; either may be empty."""
     named = FLAT_NAME.fullmatch(path.stem)
-    return named[1] if named else path.stem
+    if named is None:
+        return path.stem, ""
+    return "" if not named[1] or COPY.fullmatch(named[1]) else named[1], named[2]
 
 
-def _hand_in(student: str, path: Path) -> HandIn:
+def _hand_in(path: Path, student: str, *, is_nameless: bool = False) -> HandIn:
+    cells: tuple[str, ...] = ()
+    trouble = ""
     try:
         text = path.read_text(encoding="utf-8")
-        if not text.strip():
-            return HandIn(student, path, (), "the file is empty")
-        cells = json.loads(text)["cells"]
-        return HandIn(student, path, tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+        if text.strip():
+            sources = [each["source"] for each in json.loads(text)["cells"] if each["cell_type"] == "code"]
+            cells = tuple("".join(source) for source in sources)
+        else:
+            trouble = "the file is empty"
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        return HandIn(student, path, (), f"{type(error).__name__} {error}")
+        trouble = f"{type(error).__name__} {error}"
+    return HandIn(student, path, cells, trouble, is_nameless)
 
 
 def grade(
