@@ -357,6 +357,28 @@ def test_a_folder_without_a_notebook_has_a_row_that_says_so(tmp_path, capsys):
     assert table == [["student", "07.1"], ["ada", "passed"], ["dan", "no notebook"]]
 
 
+@pytest.mark.notebook
+def test_the_line_of_an_exercise_tells_wrong_answers_from_those_that_never_came(tmp_path, capsys):
+    answers = {
+        "ada": [HALF],
+        "bob": ["def iou_from_f1(f1):\n    return f1 / 3"],
+        "cyd": ["def iou_from_f1(f1):\n    return float('nan')"],
+        "dan": ["while True:\n    pass"],
+        "eve": ["def iou_from_f1(f1)\n    return 1"],
+        "fay": ["import os\nos._exit(3)"],
+        "gus": ["def iou_from_f1(f1):\n    return 1 / 0"],
+    }
+    for name, cells in answers.items():
+        hand_in(tmp_path / "class" / name, *cells, CHECK)
+    (tmp_path / "class" / "hal_07_metrics.ipynb").touch()
+    options = ["--run", "--limit", "5", "--out", str(tmp_path / "grades")]
+    assert exercises([str(tmp_path / "class"), *options]) == 0
+    (line,) = re.findall(r"^07\.1: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    head, message = line.split(" of them with: ")
+    assert head == "8 failed (2 did not run, 1 timed out, 1 stopped with an error, 1 unreadable), 2"
+    assert message.startswith("the IoU for F1 = 0.667 is 0.333333, expected 0.5.")
+
+
 UNREADABLE = {
     "empty": (b"", "the file is empty"),
     "cut off": (b'{"cells": [{"cell_type": "code", "sou', "JSONDecodeError Unterminated string"),

@@ -25,6 +25,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import argparse
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ from dirl_lib.images import printable
 
 NO_NOTEBOOK = "no notebook"
 SIGNS = {"passed": "+", "failed": "x", "not tried": ".", NO_NOTEBOOK: "-"}
+
+NUMBER_IN_TEXT = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 LONGEST = 300
 """Of what students wrote, names and messages, so many characters reach terminal and tables: enough for every hint."""
@@ -145,13 +148,25 @@ def _drawn(table: list[list[str]]) -> str:
 
 
 def _where_stuck(results: list[Result]) -> str:
-    """What the checks say most often to those who failed: the next lesson's first five minutes."""
+    """What the checks say most often to those who failed: the next lesson's first five minutes.
+
+    Those without an answer to judge are counted by what happened; messages that differ in their numbers are one.
+    """
     lines = []
     for number in sorted({each.exercise for each in results}):
-        messages = Counter(each.message for each in results if each.exercise == number and each.verdict == "failed")
+        failed = [each for each in results if each.exercise == number and each.verdict == "failed"]
+        if not failed:
+            continue
+        line = f"{number}: {len(failed)} failed"
+        troubles = Counter(each.trouble for each in failed if each.trouble)
+        if troubles:
+            line += f" ({', '.join(f'{times} {trouble}' for trouble, times in troubles.most_common())})"
+        messages = [each.message for each in failed if not each.trouble]
         if messages:
-            message, times = messages.most_common(1)[0]
-            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {printable(message, LONGEST)}")
+            kinds = [NUMBER_IN_TEXT.sub("#", message) for message in messages]
+            kind, times = Counter(kinds).most_common(1)[0]
+            line += f", {times} of them with: {printable(messages[kinds.index(kind)], LONGEST)}"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -42,6 +42,14 @@ COPY = re.compile(r"(?:(?:copy[ _]of|kopie[ _]von|copie[ _]de|copia[ _]de)[ _-]*
 NUMBERED = re.compile(r"(?:^|[ _-])(\d{2})[ _-][a-z]")
 """Which notebook a file is, by its name."""
 
+TROUBLES = {
+    "unreadable": re.compile("unreadable: "),
+    "timed out": re.compile("No answer to check: the cell stopped with TimeoutError: it took more than "),
+    "did not run": re.compile("No answer to check: |The check was never called|No verdict: "),
+    "stopped with an error": re.compile(r"(?:Line \d+ of your cell, in .+,|The check of your answer) stopped with "),
+}
+"""How the message begins where an answer failed that was not even wrong; the first that fits counts."""
+
 LIMIT_S = 120.0
 """Some ten times what the slowest cell of the quick profile takes on two cores."""
 
@@ -83,6 +91,11 @@ class Result:
     verdict: Verdict
     message: str
     """The sentence of the check, or what kept the notebook from getting there."""
+
+    @property
+    def trouble(self) -> str:
+        """What happened in words of `TROUBLES`; empty for an answer that a check could judge."""
+        return next((words for words, beginning in TROUBLES.items() if beginning.match(self.message)), "")
 
 
 def hand_ins(folder: Path) -> list[HandIn]:
