@@ -362,7 +362,7 @@ def test_the_line_of_an_exercise_tells_wrong_answers_from_those_that_never_came(
     answers = {
         "ada": [HALF],
         "bob": ["def iou_from_f1(f1):\n    return f1 / 3"],
-        "cyd": ["def iou_from_f1(f1):\n    return float('nan')"],
+        "cyd": ["def iou_from_f1(f1):\n    return f1"],
         "dan": ["while True:\n    pass"],
         "eve": ["def iou_from_f1(f1)\n    return 1"],
         "fay": ["import os\nos._exit(3)"],
@@ -376,7 +376,7 @@ def test_the_line_of_an_exercise_tells_wrong_answers_from_those_that_never_came(
     (line,) = re.findall(r"^07\.1: (.*)$", capsys.readouterr().out, re.MULTILINE)
     head, message = line.split(" of them with: ")
     assert head == "8 failed (2 did not run, 1 timed out, 1 stopped with an error, 1 unreadable), 2"
-    assert message.startswith("the IoU for F1 = 0.667 is 0.333333, expected 0.5.")
+    assert message.startswith("the IoU for F1 = 0.667 is 0.222222, expected 0.5. Put your result into ")
 
 
 UNREADABLE = {
@@ -530,9 +530,8 @@ def packed(request):
 
 def test_the_bundle_holds_what_a_room_without_network_needs(packed):
     _, files = packed
-    assert {"START.txt", "constraints.txt", "dirl_lib/trained/dirl-small.safetensors", "docs/TEACHING.md"} <= set(files)
+    assert {"START.txt", "constraints.txt", "dirl_lib/trained/dirl-small.safetensors", "docs/COLAB.md"} <= set(files)
     assert {f"notebooks/{path.name}" for path in PATHS} <= set(files)
-    assert {f"pages/{path.stem}.html" for path in PATHS} | {"pages/index.html"} <= set(files)
     assert len([name for name in files if name.startswith("data/sample/Sample/composite_images/")]) == 108
 
 
@@ -562,7 +561,25 @@ def test_the_student_bundle_holds_no_solution_and_the_whole_one_does(packed, req
     with_solution = [name for name in shown if b"<summary>Solution</summary>" in files[name]]
     assert b"](../docs/MODEL_CARD.md)" in files["notebooks/00_start_here.ipynb"]
     assert len(with_solution) == (0 if is_student else 2 * len(PATHS))
-    assert any(name.startswith("tests/") for name in files) != is_student
+
+
+def test_what_gives_answers_away_is_in_the_whole_bundle_alone(packed, request):
+    """Outputs answer the questions to predict, the plan for teachers lists slips, the tests know wrong answers."""
+    _, files = packed
+    is_student = request.node.callspec.params["packed"]
+    start = files["START.txt"].decode()
+    for_teachers = {"docs/TEACHING.md", "pages/index.html", *(f"pages/{path.stem}.html" for path in PATHS)}
+    there = {name for name in files if name in for_teachers or name.startswith(("pages/", "tests/"))}
+    assert (there == set()) if is_student else (for_teachers < there)
+    assert ("TO READ" in start, "teachers" in start) == ((False, False) if is_student else (True, True))
+    assert "\n\nTO WORK, without a network, " in start
+    assert start.endswith(" alone.\n" if is_student else " For teachers: docs/TEACHING.md.\n")
+    outputs = [
+        name
+        for name in files
+        if name.endswith(".ipynb") and any(each.get("outputs") for each in json.loads(files[name])["cells"])
+    ]
+    assert len(outputs) == (0 if is_student else len(PATHS))
 
 
 def test_the_same_files_give_the_same_bytes_in_any_order():
