@@ -17,7 +17,7 @@ import bundle
 import pytest
 import student
 from course.execution import execute
-from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, solution_code
+from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, select, solution_code
 from tiny_notebooks import cell, code, notebook, save, tiny
 
 from dirl_lib.data.sample import sample_root
@@ -509,6 +509,38 @@ def test_copies_never_replace_the_originals(tmp_path, monkeypatch, capsys):
     assert student.main(["07", "--out", str(tmp_path / "." / "notebooks" / ".." / "notebooks")]) == 2
     assert re.fullmatch("error: .*notebooks holds the notebooks with solutions, .*\n", capsys.readouterr().err)
     assert {path.name: path.read_bytes() for path in originals.glob("*.ipynb")} == before
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Notebooks of which somebody replaced two by their copies for students."""
+    folder = tmp_path / "notebooks"
+    shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*", "*.toml"))
+    assert student.main(["04", "07", "--out", str(tmp_path / "new")]) == 0
+    shutil.copytree(tmp_path / "new", folder, dirs_exist_ok=True)
+    return folder
+
+
+ARE_COPIES = (
+    "error: 04_mda.ipynb, 07_metrics.ipynb: these are copies without solutions; "
+    "go back to the branch with the solutions\n"
+)
+
+
+def test_copies_in_place_of_the_originals_are_told_from_damaged_notebooks(tmp_path, monkeypatch, capsys, copies):
+    monkeypatch.setattr(student, "select", lambda names: select(names, copies))
+    assert student.main(["--out", str(tmp_path / "twice")]) == 2
+    assert capsys.readouterr().err == ARE_COPIES
+    assert not (tmp_path / "twice").exists()
+    assert student.main(["08", "--out", str(tmp_path / "twice")]) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--student"]], ids=["whole", "student"])
+def test_copies_in_place_of_the_originals_are_not_packed(tmp_path, monkeypatch, capsys, copies, options):
+    monkeypatch.setattr(bundle, "notebook_paths", lambda: notebook_paths(copies))
+    assert bundle.main([*options, "--out", str(tmp_path / "x.zip")]) == 1
+    assert capsys.readouterr().err == ARE_COPIES
+    assert not (tmp_path / "x.zip").exists()
 
 
 def test_a_solution_that_is_not_marked_as_one_is_not_handed_out():

@@ -23,7 +23,7 @@ from pathlib import Path
 from course import pages
 from course.notebooks import NOTEBOOKS, QUICK_TIME, ROOT, CourseError, notebook_paths, read, title_block, written
 from nbformat import NotebookNode
-from student import for_students
+from student import for_students, refuse_copies
 
 from dirl_lib.data.sample import sample_root
 from dirl_lib.files import write_in_one_step
@@ -86,9 +86,10 @@ def files(*, student: bool) -> dict[str, bytes]:
     """What the zip holds, by name: the checkout, the sample data, START.txt, and the pages unless it is for students.
 
     Raises:
-        CourseError: this is no git checkout, or a notebook is not one of the course.
+        CourseError: this is no git checkout, or a notebook is not one of the course, or a copy without solutions.
     """
     notebooks = {path: read(path) for path in notebook_paths()}
+    refuse_copies(notebooks)
     left_out = NOT_FOR_STUDENTS if student else ()
     kept = [name for name in _git("ls-files", "-z").split("\0") if name and not name.startswith(left_out)]
     result = {name: (ROOT / name).read_bytes() for name in kept}
