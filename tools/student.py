@@ -25,7 +25,7 @@ LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)\s]+)\)")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write what the command line names; 0, or 2 with one line on stderr if there are no such notebooks with solutions."""
+    """Write what the command line names; 0, or 2 with one line on stderr if no copies can be made or stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", metavar="NAME", nargs="*", help="number or name of a notebook (default: all)")
     parser.add_argument(

@@ -107,7 +107,9 @@ def _warn(notebooks: list[HandIn]) -> None:
     """What a teacher has to settle with the students, in the last lines."""
     nameless = [printable(notebook.path.name, LONGEST) for notebook in notebooks if notebook.is_nameless]
     if nameless:
-        print(f"warning: each counts as a student of its own, as its name leaves open whose it is: {', '.join(nameless)}")
+        print(
+            f"warning: each counts as a student of its own, as its name leaves open whose it is: {', '.join(nameless)}"
+        )
     for notebook in notebooks:
         if notebook.unreadable:
             print(f"unreadable: {printable(str(notebook.path), LONGEST)}: {printable(notebook.unreadable, LONGEST)}")
