@@ -11,7 +11,7 @@ from course.colab import BOOTSTRAP, Source, bootstrap, named_source, parse_sourc
 from course.conventions import problems
 from course.notebooks import ROOT, CourseError, notebook_paths, read, title_block
 from course.rendering import render
-from tiny_notebooks import TITLE, cell, save, tiny
+from tiny_notebooks import TITLE, cell, code, save, tiny
 
 FORK = Source("https://github.com/ada-l/find-it", "summer/2027")
 BADGE = (
@@ -27,6 +27,7 @@ BADGE = (
     "repository",
     [
         "ada-l/find-it",
+        "ada-l/find-it/",
         "https://github.com/ada-l/find-it",
         "https://github.com/ada-l/find-it/",
         "https://github.com/ada-l/find-it.git",
@@ -49,6 +50,7 @@ def test_a_name_may_hold_dots():
         "",
         "find-it",
         "ada-l/",
+        "ada-l/find-it//",
         "/find-it",
         "ada-l/find-it/tree",
         "-ada/find-it",
@@ -166,6 +168,46 @@ def test_every_badge_opens_its_own_notebook_and_the_readme_opens_the_first(check
     assert text.split("\n\n")[1].startswith("[![Open in Colab](")
 
 
+def test_a_cell_above_the_bootstrap_stays_and_is_in_nobodys_way(checkout):
+    path = checkout / "notebooks" / "07_metrics.ipynb"
+    whole = read(path)
+    whole.cells.insert(1, code("profile", 'import os\n\nos.environ["DIRL_PROFILE"] = "quick"'))
+    save(whole, path.parent, path.name)
+    assert run(checkout, "ada-l/find-it", "summer/2027") == 0
+    edited = read(path)
+    assert named_source(cell(edited, "bootstrap").source) == FORK
+    assert "/ada-l/find-it/blob/summer/2027/notebooks/07_metrics.ipynb" in cell(edited, "title").source
+    assert edited.cells[1] == whole.cells[1]
+
+
+@pytest.mark.parametrize(
+    ("branch", "is_known"),
+    [("main", True), ("summer/2027", True), ("v1.0", True), ("origin/summer/2027", False), ("2027", False)],
+)
+def test_a_branch_that_git_does_not_know_is_written_with_a_warning(checkout, branch, is_known, capsys):
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty", "-m", "first"],
+        ["update-ref", "refs/remotes/origin/summer/2027", "HEAD"],
+        ["tag", "v1.0"],
+    ):
+        subprocess.run(["git", *command], cwd=checkout, check=True)
+    assert run(checkout, "ada-l/find-it", branch) == 0
+    told = capsys.readouterr()
+    assert f"branch {branch}; " in told.out
+    warning = (
+        f"warning: git knows no branch {branch} here; "
+        "Colab opens nothing unless https://github.com/ada-l/find-it has it\n"
+    )
+    assert told.err == ("" if is_known else warning)
+
+
+def test_outside_of_git_no_branch_is_doubted(checkout, monkeypatch, capsys):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
+    assert run(checkout, "ada-l/find-it", "no-such-branch") == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("remote", "expected"),
     [
@@ -202,7 +244,15 @@ def test_a_bad_name_is_one_line_and_changes_nothing(checkout, arguments, complai
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda of: cell(of, "bootstrap").update(id="start"), "should have the ids title and bootstrap"),
+        (lambda of: cell(of, "bootstrap").update(id="start"), "two cells should have the ids title and bootstrap"),
+        (
+            lambda of: cell(of, "bootstrap").update(source=f"{BOOTSTRAP}\nenv.seed"),
+            "bootstrap cell was changed by hand",
+        ),
+        (
+            lambda of: cell(of, "bootstrap").update(source=bootstrap(FORK).replace("seed=0", "seed=1")),
+            "bootstrap cell was changed by hand",
+        ),
         (lambda of: cell(of, "title").update(source="No title."), "does not begin with a title"),
     ],
 )
@@ -232,12 +282,17 @@ def with_one_cell(text):
             lambda text: f"<<<<<<< HEAD\n{text}".encode(),
             "is not a readable notebook: JSON",
         ),
-        ("notebooks/07_metrics.ipynb", with_one_cell, ": the first two cells should have the ids title and bootstrap"),
+        ("notebooks/07_metrics.ipynb", with_one_cell, ": two cells should have the ids title and bootstrap"),
+        (
+            "notebooks/07_metrics.ipynb",
+            lambda _: b'{"cells": [{"id": "title"}]}',
+            "is not a readable notebook: KeyError: 'source'",
+        ),
         ("notebooks/07_metrics.ipynb", lambda _: b"[]", "is not a readable notebook: TypeError"),
         ("notebooks/07_metrics.ipynb", lambda _: b"\xff\xfe", "cannot be read: 'utf-8' codec"),
         ("README.md", lambda _: None, r"cannot be read: .*No such file"),
     ],
-    ids=["merge marker", "one cell", "no notebook", "not UTF-8", "no README"],
+    ids=["merge marker", "one cell", "no source", "no notebook", "not UTF-8", "no README"],
 )
 def test_a_file_that_cannot_be_read_is_named_in_one_line_and_nothing_changes(checkout, name, change, complaint, capsys):
     changed = change((checkout / name).read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ import bundle
 import pytest
 import student
 from course.execution import execute
-from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, solution_code
+from course.notebooks import NOTEBOOKS, ROOT, CourseError, exercise_cells, notebook_paths, read, select, solution_code
 from tiny_notebooks import cell, code, notebook, save, tiny
 
 from dirl_lib.data.sample import sample_root
@@ -61,6 +61,36 @@ def test_students_are_named_by_their_folders_or_by_the_names_of_their_files(tmp_
         ("curie_marie", ["07.1"]),
         ("emmy", []),
     ]
+
+
+def test_files_of_two_people_are_not_taken_for_those_of_one(tmp_path, capsys):
+    nameless = [
+        "00_start_here",
+        "Copy of 00_start_here",
+        "Copy of 00_start_here (1)",
+        "Copy_of_04_mda",
+        "Kopie von 05_dirl",
+        "ada_07_metrics",
+        "ada_07_metrics (1)",
+    ]
+    named = {"ada_04_mda": "ada", "bob 07_metrics": "bob", "emmy": "emmy"}
+    for name in [*nameless, *named]:
+        hand_in(tmp_path, CHECK, name=f"{name}.ipynb")
+    found = hand_ins(tmp_path)
+    assert {each.path.stem: each.student for each in found if not each.is_nameless} == named
+    assert [each.student for each in found if each.is_nameless] == nameless
+    assert exercises([str(tmp_path)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("warning: each counts as a student of its own, ")
+    assert last.endswith(f": {', '.join(f'{name}.ipynb' for name in nameless)}")
+
+
+def test_a_folder_is_one_person_whatever_the_copies_in_it_are_called(tmp_path, capsys):
+    for name in ("Copy of 07_metrics.ipynb", "07_metrics.ipynb", "07_metrics (1).ipynb"):
+        hand_in(tmp_path / "ada", CHECK, name=name)
+    assert {(each.student, each.is_nameless) for each in hand_ins(tmp_path)} == {("ada", False)}
+    assert exercises([str(tmp_path)]) == 0
+    assert "warning" not in capsys.readouterr().out
 
 
 @pytest.mark.notebook
@@ -302,16 +332,8 @@ def test_with_the_option_of_the_guide_no_file_in_the_class_is_taken_for_a_module
     [
         (lambda _: None, r"class is no folder; expected a folder a student"),
         (lambda folder: folder.mkdir(), r"class holds no notebook; expected a folder a student"),
-        (
-            lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text("<html>")),
-            r"ada\.ipynb is not a readable notebook: JSONDecodeError",
-        ),
-        (
-            lambda folder: (folder.mkdir(), (folder / "ada.ipynb").write_text('{"worksheets": []}')),
-            r"ada\.ipynb is not a readable notebook: KeyError 'cells'",
-        ),
     ],
-    ids=["missing", "empty", "html", "old format"],
+    ids=["missing", "empty"],
 )
 def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint):
     prepare(tmp_path / "class")
@@ -320,6 +342,92 @@ def test_a_wrong_folder_gets_one_clear_line(tmp_path, capsys, prepare, complaint
     assert re.match(f"error: .*{complaint}", printed.err)
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+@pytest.mark.notebook
+def test_a_folder_without_a_notebook_has_a_row_that_says_so(tmp_path, capsys):
+    hand_in(tmp_path / "class" / "ada", RIGHT, CHECK)
+    for name in ("dan/sheets", ".git", "__MACOSX"):
+        (tmp_path / "class" / name).mkdir(parents=True)
+    assert exercises([str(tmp_path / "class")]) == 0
+    assert re.search(r"\ndan +no notebook\n\n1 notebooks of 1 students", capsys.readouterr().out)
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    assert re.search(r"ada +\+\ndan +-\npassed +1\n.*, - no notebook, ", capsys.readouterr().out)
+    table = list(csv.reader(io.StringIO((tmp_path / "grades" / "table.csv").read_text(encoding="utf-8"))))
+    assert table == [["student", "07.1"], ["ada", "passed"], ["dan", "no notebook"]]
+
+
+@pytest.mark.notebook
+def test_the_line_of_an_exercise_tells_wrong_answers_from_those_that_never_came(tmp_path, capsys):
+    answers = {
+        "ada": [HALF],
+        "bob": ["def iou_from_f1(f1):\n    return f1 / 3"],
+        "cyd": ["def iou_from_f1(f1):\n    return f1"],
+        "dan": ["while True:\n    pass"],
+        "eve": ["def iou_from_f1(f1)\n    return 1"],
+        "fay": ["import os\nos._exit(3)"],
+        "gus": ["def iou_from_f1(f1):\n    return 1 / 0"],
+    }
+    for name, cells in answers.items():
+        hand_in(tmp_path / "class" / name, *cells, CHECK)
+    (tmp_path / "class" / "hal_07_metrics.ipynb").touch()
+    options = ["--run", "--limit", "5", "--out", str(tmp_path / "grades")]
+    assert exercises([str(tmp_path / "class"), *options]) == 0
+    (line,) = re.findall(r"^07\.1: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    head, message = line.split(" of them with: ")
+    assert head == "8 failed (2 did not run, 1 timed out, 1 stopped with an error, 1 unreadable), 2"
+    assert message.startswith("the IoU for F1 = 0.667 is 0.222222, expected 0.5. Put your result into ")
+
+
+UNREADABLE = {
+    "empty": (b"", "the file is empty"),
+    "cut off": (b'{"cells": [{"cell_type": "code", "sou', "JSONDecodeError Unterminated string"),
+    "html": (b"<html>", "JSONDecodeError"),
+    "old format": (b'{"worksheets": []}', "KeyError 'cells'"),
+    "no object": (b"[]", "TypeError"),
+    "deep": (b"[" * 100_000, "RecursionError"),
+    "not UTF-8": (b"\xff\xfe", "UnicodeDecodeError"),
+}
+
+
+@pytest.mark.parametrize("content", [content for content, _ in UNREADABLE.values()], ids=UNREADABLE)
+def test_an_unreadable_notebook_is_the_trouble_of_its_student_alone(tmp_path, capsys, content):
+    complaint = next(each for found, each in UNREADABLE.values() if found == content)
+    hand_in(tmp_path / "bob", RIGHT, CHECK)
+    (tmp_path / "ada_07_metrics.ipynb").write_bytes(content)
+    ada, bob = hand_ins(tmp_path)
+    assert ada.unreadable.startswith(complaint)
+    assert ada.exercises == ["07.1", "07.2", "07.3"]
+    assert (bob.unreadable, bob.exercises) == ("", ["07.1"])
+    assert exercises([str(tmp_path)]) == 0
+    assert f"unreadable: {complaint}" in capsys.readouterr().out
+
+
+@pytest.mark.notebook
+def test_all_unreadable_notebooks_are_listed_and_the_others_graded(tmp_path, capsys):
+    hand_in(tmp_path / "class" / "bob", RIGHT, CHECK)
+    (tmp_path / "class" / "ada_07_metrics.ipynb").write_bytes(b"")
+    (tmp_path / "class" / "cyd_notes.ipynb").write_bytes(b"<html>")
+    assert exercises([str(tmp_path / "class"), "--run", "--out", str(tmp_path / "grades")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == f"unreadable: {tmp_path / 'class' / 'ada_07_metrics.ipynb'}: the file is empty"
+    assert lines[-1].startswith(f"unreadable: {tmp_path / 'class' / 'cyd_notes.ipynb'}: JSONDecodeError")
+    table = list(csv.reader(io.StringIO((tmp_path / "grades" / "table.csv").read_text(encoding="utf-8"))))
+    assert table == [
+        ["student", "07.1", "07.2", "07.3"],
+        ["ada", "failed", "failed", "failed"],
+        ["bob", "passed", "", ""],
+        ["cyd_notes", "", "", ""],
+    ]
+    assert "unreadable: the file is empty" in (tmp_path / "grades" / "verdicts.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.notebook
+def test_a_class_of_nothing_readable_gets_one_clear_line(tmp_path, capsys):
+    (tmp_path / "ada.ipynb").write_bytes(b"")
+    assert exercises([str(tmp_path), "--run", "--out", str(tmp_path / "grades")]) == 1
+    printed = capsys.readouterr().err
+    assert printed == "error: found no exercise of the course in these notebooks, 1 of them unreadable\n"
 
 
 @pytest.mark.parametrize("limit", ["0", "-5", "nan", "inf", "1e+06"])
@@ -403,6 +511,38 @@ def test_copies_never_replace_the_originals(tmp_path, monkeypatch, capsys):
     assert {path.name: path.read_bytes() for path in originals.glob("*.ipynb")} == before
 
 
+@pytest.fixture
+def copies(tmp_path):
+    """Notebooks of which somebody replaced two by their copies for students."""
+    folder = tmp_path / "notebooks"
+    shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*", "*.toml"))
+    assert student.main(["04", "07", "--out", str(tmp_path / "new")]) == 0
+    shutil.copytree(tmp_path / "new", folder, dirs_exist_ok=True)
+    return folder
+
+
+ARE_COPIES = (
+    "error: 04_mda.ipynb, 07_metrics.ipynb: these are copies without solutions; "
+    "go back to the branch with the solutions\n"
+)
+
+
+def test_copies_in_place_of_the_originals_are_told_from_damaged_notebooks(tmp_path, monkeypatch, capsys, copies):
+    monkeypatch.setattr(student, "select", lambda names: select(names, copies))
+    assert student.main(["--out", str(tmp_path / "twice")]) == 2
+    assert capsys.readouterr().err == ARE_COPIES
+    assert not (tmp_path / "twice").exists()
+    assert student.main(["08", "--out", str(tmp_path / "twice")]) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--student"]], ids=["whole", "student"])
+def test_copies_in_place_of_the_originals_are_not_packed(tmp_path, monkeypatch, capsys, copies, options):
+    monkeypatch.setattr(bundle, "notebook_paths", lambda: notebook_paths(copies))
+    assert bundle.main([*options, "--out", str(tmp_path / "x.zip")]) == 1
+    assert capsys.readouterr().err == ARE_COPIES
+    assert not (tmp_path / "x.zip").exists()
+
+
 def test_a_solution_that_is_not_marked_as_one_is_not_handed_out():
     source = tiny()
     cell(source, "solution-42-1").id = "solution-42-2"
@@ -422,9 +562,8 @@ def packed(request):
 
 def test_the_bundle_holds_what_a_room_without_network_needs(packed):
     _, files = packed
-    assert {"START.txt", "constraints.txt", "dirl_lib/trained/dirl-small.safetensors", "docs/TEACHING.md"} <= set(files)
+    assert {"START.txt", "constraints.txt", "dirl_lib/trained/dirl-small.safetensors", "docs/COLAB.md"} <= set(files)
     assert {f"notebooks/{path.name}" for path in PATHS} <= set(files)
-    assert {f"pages/{path.stem}.html" for path in PATHS} | {"pages/index.html"} <= set(files)
     assert len([name for name in files if name.startswith("data/sample/Sample/composite_images/")]) == 108
 
 
@@ -454,7 +593,25 @@ def test_the_student_bundle_holds_no_solution_and_the_whole_one_does(packed, req
     with_solution = [name for name in shown if b"<summary>Solution</summary>" in files[name]]
     assert b"](../docs/MODEL_CARD.md)" in files["notebooks/00_start_here.ipynb"]
     assert len(with_solution) == (0 if is_student else 2 * len(PATHS))
-    assert any(name.startswith("tests/") for name in files) != is_student
+
+
+def test_what_gives_answers_away_is_in_the_whole_bundle_alone(packed, request):
+    """Outputs answer the questions to predict, the plan for teachers lists slips, the tests know wrong answers."""
+    _, files = packed
+    is_student = request.node.callspec.params["packed"]
+    start = files["START.txt"].decode()
+    for_teachers = {"docs/TEACHING.md", "pages/index.html", *(f"pages/{path.stem}.html" for path in PATHS)}
+    there = {name for name in files if name in for_teachers or name.startswith(("pages/", "tests/"))}
+    assert (there == set()) if is_student else (for_teachers < there)
+    assert ("TO READ" in start, "teachers" in start) == ((False, False) if is_student else (True, True))
+    assert "\n\nTO WORK, without a network, " in start
+    assert start.endswith(" alone.\n" if is_student else " For teachers: docs/TEACHING.md.\n")
+    outputs = [
+        name
+        for name in files
+        if name.endswith(".ipynb") and any(each.get("outputs") for each in json.loads(files[name])["cells"])
+    ]
+    assert len(outputs) == (0 if is_student else len(PATHS))
 
 
 def test_the_same_files_give_the_same_bytes_in_any_order():

@@ -4,7 +4,8 @@ python tools/badges.py                     # this checkout's remote "origin", br
 python tools/badges.py owner/name main     # a fork
 python tools/badges.py --undo              # no badge, no repository: as the course is delivered
 
-Only title and bootstrap cells are touched. `make badges REPO=owner/name BRANCH=main` does the same.
+Only title and bootstrap cells are touched, and no bootstrap that somebody changed by hand.
+`make badges REPO=owner/name BRANCH=main` does the same.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from course.colab import Source, bootstrap, parse_source, with_badge
+from course.colab import Source, bootstrap, named_source, parse_source, with_badge
 from course.notebooks import ROOT, CourseError, select
 
 from dirl_lib.files import write_in_one_step
@@ -40,6 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     what = f"open {source.address} in Colab, branch {source.branch}" if source else "name no repository"
     print(f"{len(edited) - 1} notebooks and README.md {what}; {len(changed)} files changed")
+    if source and is_unknown(source.branch, options.root):
+        print(
+            f"warning: git knows no branch {source.branch} here; Colab opens nothing unless {source.address} has it",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -58,6 +64,18 @@ def origin(checkout: Path) -> str:
             "git knows no remote called origin; name the repository: make badges REPO=owner/name"
         ) from error
     return done.stdout.strip()
+
+
+def is_unknown(branch: str, checkout: Path) -> bool:
+    """Whether git knows no branch, here or at a remote, and no tag of this name; False where there is no git."""
+    command = ["git", "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags"]
+    try:
+        done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    names = (line.removeprefix("refs/") for line in done.stdout.splitlines())
+    # heads/NAME, tags/NAME, remotes/REMOTE/NAME
+    return branch not in {name.split("/", 2 if name.startswith("remotes/") else 1)[-1] for name in names}
 
 
 def badged(checkout: Path, source: Source | None) -> dict[Path, str]:
@@ -86,18 +104,23 @@ def _badged_notebook(path: Path, source: Source | None) -> str:
     stored = _text(path)
     try:
         notebook = json.loads(stored)
-        first = [each.get("id") for each in notebook["cells"][:2]]
+        cells = {each.get("id"): each for each in notebook["cells"]}
+        sources = {cell_id: "".join(each["source"]) for cell_id, each in cells.items()}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CourseError(f"{path.name} is not a readable notebook: {type(error).__name__}: {error}") from error
-    if first != ["title", "bootstrap"]:
-        raise CourseError(f"{path.name}: the first two cells should have the ids title and bootstrap")
-    title, cell = notebook["cells"][:2]
+    if not {"title", "bootstrap"} <= set(cells):
+        raise CourseError(f"{path.name}: two cells should have the ids title and bootstrap")
+    if sources["bootstrap"] != bootstrap(named_source(sources["bootstrap"])):
+        raise CourseError(
+            f"{path.name}: its bootstrap cell was changed by hand, which this program would undo; "
+            f"put your lines into a cell of their own and take the bootstrap from another notebook"
+        )
     try:
-        text = with_badge("".join(title["source"]), path.name, source)
+        text = with_badge(sources["title"], path.name, source)
     except CourseError as error:
         raise CourseError(f"{path.name}: {error}") from error
-    title["source"] = text.splitlines(keepends=True)
-    cell["source"] = bootstrap(source).splitlines(keepends=True)
+    cells["title"]["source"] = text.splitlines(keepends=True)
+    cells["bootstrap"]["source"] = bootstrap(source).splitlines(keepends=True)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 

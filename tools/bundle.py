@@ -1,8 +1,11 @@
 """The course as one zip file, for a room without network: all files, the sample data, the pages to read. No wheels.
 
 python tools/bundle.py                     # build/dirl-course.zip
-python tools/bundle.py --student           # build/dirl-course-student.zip: notebooks without solutions; no tests, which
-                                           # know wrong answers
+python tools/bundle.py --student           # build/dirl-course-student.zip: notebooks without solutions and outputs
+
+The student zip leaves out what gives answers away: the tests, which know wrong ones, the plan for teachers, which lists
+slips, and the pages, whose outputs answer the questions to predict.
+
 python tools/bundle.py --out DIR/my.zip
 
 START.txt in the zip says how to make the folder of wheels, and how to install from it. The same commit and the same
@@ -20,7 +23,7 @@ from pathlib import Path
 from course import pages
 from course.notebooks import NOTEBOOKS, QUICK_TIME, ROOT, CourseError, notebook_paths, read, title_block, written
 from nbformat import NotebookNode
-from student import for_students, without_solutions
+from student import for_students, refuse_copies
 
 from dirl_lib.data.sample import sample_root
 from dirl_lib.files import write_in_one_step
@@ -31,9 +34,7 @@ FOLDER = "dirl-course"
 START = """\
 Find what does not belong: the course on DIRL, commit {commit}
 
-TO READ, without Python: open pages/index.html in a browser.
-
-TO WORK, without a network, you need Python 3.11 or newer and a folder of wheels.
+{to_read}TO WORK, without a network, you need Python 3.11 or newer and a folder of wheels.
 
 1. Beforehand, on a machine with a network and with the SAME system and Python version as in the room, in this folder:
 
@@ -49,8 +50,16 @@ TO WORK, without a network, you need Python 3.11 or newer and a folder of wheels
      .venv/bin/python -m jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
 
 Nothing else is fetched: the trained networks lie in dirl_lib/trained, the sample data in data/sample, and every
-notebook runs in its quick profile on the processor alone. For teachers: docs/TEACHING.md.
+notebook runs in its quick profile on the processor alone.{for_teachers}
 """
+
+TO_READ = """\
+TO READ, without Python: open pages/index.html in a browser.
+
+"""
+FOR_TEACHERS = " For teachers: docs/TEACHING.md."
+
+NOT_FOR_STUDENTS = ("tests/", "docs/TEACHING.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,13 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def files(*, student: bool) -> dict[str, bytes]:
-    """What the zip holds, by name: the checkout, the sample data, the pages and START.txt.
+    """What the zip holds, by name: the checkout, the sample data, START.txt, and the pages unless it is for students.
 
     Raises:
-        CourseError: this is no git checkout, or a notebook is not one of the course.
+        CourseError: this is no git checkout, or a notebook is not one of the course, or a copy without solutions.
     """
     notebooks = {path: read(path) for path in notebook_paths()}
-    kept = [name for name in _git("ls-files", "-z").split("\0") if name and not (student and name.startswith("tests/"))]
+    refuse_copies(notebooks)
+    left_out = NOT_FOR_STUDENTS if student else ()
+    kept = [name for name in _git("ls-files", "-z").split("\0") if name and not name.startswith(left_out)]
     result = {name: (ROOT / name).read_bytes() for name in kept}
     sample = sample_root()
     result |= {
@@ -92,9 +103,14 @@ def files(*, student: bool) -> dict[str, bytes]:
         result |= {
             f"{NOTEBOOKS.name}/{path.name}": written(for_students(notebook)) for path, notebook in notebooks.items()
         }
-        notebooks = {path: without_solutions(notebook) for path, notebook in notebooks.items()}
-    result |= {f"pages/{name}": text.encode() for name, text in _pages(notebooks)}
-    result["START.txt"] = START.format(commit=_git("describe", "--always", "--dirty", "--abbrev=12").strip()).encode()
+    else:
+        result |= {f"pages/{name}": text.encode() for name, text in _pages(notebooks)}
+    start = START.format(
+        commit=_git("describe", "--always", "--dirty", "--abbrev=12").strip(),
+        to_read="" if student else TO_READ,
+        for_teachers="" if student else FOR_TEACHERS,
+    )
+    result["START.txt"] = start.encode()
     return result
 
 

@@ -12,6 +12,7 @@ import argparse
 import copy
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from course.notebooks import NOTEBOOKS, ROOT, CourseError, cleaned, exercise_cells, read, select, write
@@ -24,7 +25,7 @@ LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)\s]+)\)")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write what the command line names; 0, or 2 if a notebook is none of the course or would lie on its original."""
+    """Write what the command line names; 0, or 2 with one line on stderr if no copies can be made or stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", metavar="NAME", nargs="*", help="number or name of a notebook (default: all)")
     parser.add_argument(
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        copies = {path.name: without_links_out(for_students(read(path))) for path in select(options.names)}
+        notebooks = {path: read(path) for path in select(options.names)}
+        refuse_copies(notebooks)
+        copies = {path.name: without_links_out(for_students(notebook)) for path, notebook in notebooks.items()}
         options.out.mkdir(parents=True, exist_ok=True)
         if options.out.samefile(NOTEBOOKS):
             raise CourseError(f"{options.out} holds the notebooks with solutions, which the copies would replace")
@@ -43,6 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f"{len(copies)} notebooks without solutions and outputs: {options.out}")
     return 0
+
+
+def refuse_copies(notebooks: Mapping[Path, NotebookNode]) -> None:
+    """Raise `CourseError` if some of these notebooks are what this program wrote, put in place of the originals."""
+    sentence = LEFT_OUT.partition(".")[0]
+    copies = [
+        path.name
+        for path, notebook in notebooks.items()
+        if any(cell.cell_type == "markdown" and cell.source.startswith(sentence) for cell in notebook.cells)
+    ]
+    if copies:
+        raise CourseError(
+            f"{', '.join(copies)}: these are copies without solutions; go back to the branch with the solutions"
+        )
 
 
 def for_students(notebook: NotebookNode) -> NotebookNode:

@@ -25,14 +25,18 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import argparse
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 
-from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins
+from dirl_lib.exercises.grading import LIMIT_S, HandIn, Result, grade, hand_ins, without_notebook
 from dirl_lib.files import write_in_one_step
 from dirl_lib.images import printable
 
-SIGNS = {"passed": "+", "failed": "x", "not tried": "."}
+NO_NOTEBOOK = "no notebook"
+SIGNS = {"passed": "+", "failed": "x", "not tried": ".", NO_NOTEBOOK: "-"}
+
+NUMBER_IN_TEXT = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 LONGEST = 300
 """Of what students wrote, names and messages, so many characters reach terminal and tables: enough for every hint."""
@@ -55,35 +59,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("started in CLASS, where Python may run files of students; go elsewhere, or use python -P -m")
     try:
         notebooks = hand_ins(options.folder)
+        missing = without_notebook(options.folder, notebooks)
         if options.run:
-            _run(notebooks, options.out, options.limit)
+            _run(notebooks, missing, options.out, options.limit)
         else:
-            _look(notebooks)
+            _look(notebooks, missing)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
-def _look(notebooks: list[HandIn]) -> None:
+def _look(notebooks: list[HandIn], missing: list[str]) -> None:
     for notebook in notebooks:
         numbers = ", ".join(notebook.exercises) or "no exercise"
-        print(f"{_named(notebook)} {printable(numbers, LONGEST)}")
+        what = f"unreadable: {notebook.unreadable}" if notebook.unreadable else numbers
+        print(f"{_named(notebook)} {printable(what, LONGEST)}")
+    for student in missing:
+        print(f"{printable(student, LONGEST):<24} {NO_NOTEBOOK}")
     students = len({notebook.student for notebook in notebooks})
     print(
         f"\n{len(notebooks)} notebooks of {students} students. Nothing was run; "
         "--run runs their code with the rights of this account."
     )
+    _warn(notebooks)
 
 
-def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
+def _run(notebooks: list[HandIn], missing: list[str], out: Path, limit_s: float) -> None:
     out.mkdir(parents=True, exist_ok=True)  # before an hour of work, not after it
     print(f"running the code of {len(notebooks)} notebooks on this account", flush=True)
     results = grade(notebooks, limit_s=limit_s, on_notebook=_progress)
     if not results:
-        raise ValueError("found no exercise of the course in these notebooks")
-    students = sorted({notebook.student for notebook in notebooks})
-    table = _table(results, students)
+        unreadable = sum(bool(notebook.unreadable) for notebook in notebooks)
+        raise ValueError(f"found no exercise of the course in these notebooks, {unreadable} of them unreadable")
+    table = _table(results, {notebook.student for notebook in notebooks}, missing)
     _write_csv(out / "table.csv", table)
     _write_csv(
         out / "verdicts.csv",
@@ -91,6 +100,19 @@ def _run(notebooks: list[HandIn], out: Path, limit_s: float) -> None:
         + [[each.student, each.exercise, each.verdict, each.message] for each in results],
     )
     print(f"\n{_drawn(table)}\n\n{_where_stuck(results)}\n{out / 'table.csv'}, {out / 'verdicts.csv'}")
+    _warn(notebooks)
+
+
+def _warn(notebooks: list[HandIn]) -> None:
+    """What a teacher has to settle with the students, in the last lines."""
+    nameless = [printable(notebook.path.name, LONGEST) for notebook in notebooks if notebook.is_nameless]
+    if nameless:
+        print(
+            f"warning: each counts as a student of its own, as its name leaves open whose it is: {', '.join(nameless)}"
+        )
+    for notebook in notebooks:
+        if notebook.unreadable:
+            print(f"unreadable: {printable(str(notebook.path), LONGEST)}: {printable(notebook.unreadable, LONGEST)}")
 
 
 def _progress(notebook: HandIn, seconds: float) -> None:
@@ -101,12 +123,13 @@ def _named(notebook: HandIn) -> str:
     return f"{printable(notebook.student, LONGEST):<24} {printable(notebook.path.name, LONGEST):<32}"
 
 
-def _table(results: list[Result], students: list[str]) -> list[list[str]]:
-    """A row a student, a column an exercise; empty where there is no such notebook."""
+def _table(results: list[Result], students: set[str], missing: list[str]) -> list[list[str]]:
+    """A row a student, a column an exercise; empty where that notebook is not among those of the student."""
     verdicts = {(each.student, each.exercise): each.verdict for each in results}
     numbers = sorted({each.exercise for each in results})
     rows: list[list[str]] = [
-        [student, *(verdicts.get((student, number), "") for number in numbers)] for student in students
+        [student, *(verdicts.get((student, number), NO_NOTEBOOK if student in missing else "") for number in numbers)]
+        for student in sorted(students.union(missing))
     ]
     return [["student", *numbers], *rows]
 
@@ -122,17 +145,30 @@ def _drawn(table: list[list[str]]) -> str:
     ]
     passed = [sum(row[column] == "passed" for row in rows) for column in range(1, len(numbers) + 1)]
     lines.append("  ".join([f"{'passed':<{width}}", *(f"{count:>4}" for count in passed)]))
-    return "\n".join(lines) + "\n+ passed, x failed, . not tried, empty: no such exercise in the notebooks"
+    signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
+    return "\n".join(lines) + f"\n{signs}, empty: no such exercise in the notebooks"
 
 
 def _where_stuck(results: list[Result]) -> str:
-    """What the checks say most often to those who failed: the next lesson's first five minutes."""
+    """What the checks say most often to those who failed: the next lesson's first five minutes.
+
+    Those without an answer to judge are counted by what happened; messages that differ in their numbers are one.
+    """
     lines = []
     for number in sorted({each.exercise for each in results}):
-        messages = Counter(each.message for each in results if each.exercise == number and each.verdict == "failed")
+        failed = [each for each in results if each.exercise == number and each.verdict == "failed"]
+        if not failed:
+            continue
+        line = f"{number}: {len(failed)} failed"
+        troubles = Counter(each.trouble for each in failed if each.trouble)
+        if troubles:
+            line += f" ({', '.join(f'{times} {trouble}' for trouble, times in troubles.most_common())})"
+        messages = [each.message for each in failed if not each.trouble]
         if messages:
-            message, times = messages.most_common(1)[0]
-            lines.append(f"{number}: {messages.total()} failed, {times} of them with: {printable(message, LONGEST)}")
+            kinds = [NUMBER_IN_TEXT.sub("#", message) for message in messages]
+            kind, times = Counter(kinds).most_common(1)[0]
+            line += f", {times} of them with: {printable(messages[kinds.index(kind)], LONGEST)}"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any, Literal
 
 from dirl_lib.exercises.checking import NUMBER, all_exercises
 
-__all__ = ["HandIn", "Result", "grade", "hand_ins"]
+__all__ = ["HandIn", "Result", "grade", "hand_ins", "without_notebook"]
 
 Verdict = Literal["passed", "failed", "not tried"]
 
@@ -32,8 +33,22 @@ BEGINNINGS: dict[str, Verdict] = {"correct. ": "passed", "not yet. ": "failed", 
 """What the line of a check begins with (`checking.verdict`), from the best to the worst."""
 
 CHECK = re.compile(r"""\bcheck\(\s*["'](\d{2}\.\d+)["']""")
-FLAT_NAME = re.compile(r"(.+?)[ _-]+\d{2}[ _-][a-z].*")
+FLAT_NAME = re.compile(r"(?:(.+?)[ _-]+)?(\d{2})[ _-][a-z].*")
 """`lovelace_04_mda.ipynb`, as an upload without folders names it."""
+
+COPY = re.compile(r"(?:(?:copy[ _]of|kopie[ _]von|copie[ _]de|copia[ _]de)[ _-]*)+", re.IGNORECASE)
+"""What Colab puts before the name of a notebook, which is nobody's name."""
+
+NUMBERED = re.compile(r"(?:^|[ _-])(\d{2})[ _-][a-z]")
+"""Which notebook a file is, by its name."""
+
+TROUBLES = {
+    "unreadable": re.compile("unreadable: "),
+    "timed out": re.compile("No answer to check: the cell stopped with TimeoutError: it took more than "),
+    "did not run": re.compile("No answer to check: |The check was never called|No verdict: "),
+    "stopped with an error": re.compile(r"(?:Line \d+ of your cell, in .+,|The check of your answer) stopped with "),
+}
+"""How the message begins where an answer failed that was not even wrong; the first that fits counts."""
 
 LIMIT_S = 120.0
 """Some ten times what the slowest cell of the quick profile takes on two cores."""
@@ -53,10 +68,17 @@ class HandIn:
     path: Path
     cells: tuple[str, ...]
     """The sources of its code cells, in order."""
+    unreadable: str = ""
+    """Why the file cannot be read and there are no cells; empty if it can."""
+    is_nameless: bool = False
+    """The name of the file tells no student apart, so it stands for one."""
 
     @property
     def exercises(self) -> list[str]:
-        """The numbers that its cells check, in order, each once."""
+        """The numbers that its cells check, in order, each once; those that its name promises if it is unreadable."""
+        if self.unreadable:
+            named = NUMBERED.search(self.path.stem)
+            return [each.number for each in all_exercises() if named and each.number.startswith(f"{named[1]}.")]
         return list(dict.fromkeys(number for source in self.cells for number in CHECK.findall(source)))
 
 
@@ -70,17 +92,23 @@ class Result:
     message: str
     """The sentence of the check, or what kept the notebook from getting there."""
 
+    @property
+    def trouble(self) -> str:
+        """What happened in words of `TROUBLES`; empty for an answer that a check could judge."""
+        return next((words for words, beginning in TROUBLES.items() if beginning.match(self.message)), "")
+
 
 def hand_ins(folder: Path) -> list[HandIn]:
     """The notebooks of a class, by student and name; nothing is run.
 
     Args:
         folder: holds a folder a student, with notebooks anywhere below it, or files such as `lovelace_04_mda.ipynb`.
+            A file without the name of a student (`Copy of 04_mda.ipynb`), and each of two files for one notebook of
+            one name, count as a student of their own: they may be of two people.
             Hidden files and folders (`.ipynb_checkpoints`, `._04_mda.ipynb`) are passed over.
 
     Raises:
         FileNotFoundError: there is no such folder, or no notebook in it.
-        ValueError: a file is no notebook; the message names it.
     """
     paths = [
         path
@@ -90,23 +118,51 @@ def hand_ins(folder: Path) -> list[HandIn]:
     if not paths:
         found = "holds no notebook" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {found}; expected a folder a student, with notebooks in it")
-    found_ins = [HandIn(_student(path.relative_to(folder)), path, _code_cells(path)) for path in paths]
+    flat = {path: _name_and_number(path) for path in paths if path.parent == folder}
+    copies = Counter(flat.values())
+    found_ins = []
+    for path in paths:
+        if path not in flat:
+            found_ins.append(_hand_in(path, path.relative_to(folder).parts[0]))
+        elif flat[path][0] and copies[flat[path]] == 1:
+            found_ins.append(_hand_in(path, flat[path][0]))
+        else:
+            found_ins.append(_hand_in(path, path.stem, is_nameless=True))
     return sorted(found_ins, key=lambda each: (each.student, each.path))
 
 
-def _student(path: Path) -> str:
-    if len(path.parts) > 1:
-        return path.parts[0]
+def without_notebook(folder: Path, notebooks: Iterable[HandIn]) -> list[str]:
+    """The students whose folders hold no notebook, by name.
+
+    Args:
+        folder: that of the class; in it `.git`, `__MACOSX` and their like are nobody's.
+        notebooks: what `hand_ins` found there.
+    """
+    names = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))}
+    return sorted(names - {notebook.student for notebook in notebooks})
+
+
+def _name_and_number(path: Path) -> tuple[str, str]:
+    """The student and the notebook that the name of a file tells; either may be empty."""
     named = FLAT_NAME.fullmatch(path.stem)
-    return named[1] if named else path.stem
+    if named is None:
+        return path.stem, ""
+    return "" if not named[1] or COPY.fullmatch(named[1]) else named[1], named[2]
 
 
-def _code_cells(path: Path) -> tuple[str, ...]:
+def _hand_in(path: Path, student: str, *, is_nameless: bool = False) -> HandIn:
+    cells: tuple[str, ...] = ()
+    trouble = ""
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable notebook: {type(error).__name__} {error}") from error
+        text = path.read_text(encoding="utf-8")
+        if text.strip():
+            sources = [each["source"] for each in json.loads(text)["cells"] if each["cell_type"] == "code"]
+            cells = tuple("".join(source) for source in sources)
+        else:
+            trouble = "the file is empty"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        trouble = f"{type(error).__name__} {error}"
+    return HandIn(student, path, cells, trouble, is_nameless)
 
 
 def grade(
@@ -159,6 +215,8 @@ def _environment(home: Path, sample: Path) -> dict[str, str]:
 def _results(notebook: HandIn, known: set[str], limit_s: float) -> list[Result]:
     """The verdicts of one notebook."""
     expected = [number for number in notebook.exercises if number in known]
+    if notebook.unreadable:
+        return [Result(notebook.student, each, "failed", f"unreadable: {notebook.unreadable}") for each in expected]
     if not expected:
         return []
     last = max(index for index, source in enumerate(notebook.cells) if CHECK.search(source))

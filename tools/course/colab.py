@@ -56,14 +56,15 @@ def parse_source(repository: str, branch: str) -> Source:
     """The source that somebody names.
 
     Args:
-        repository: "owner/name", or an address of GitHub as `git remote get-url` prints it (https or ssh).
+        repository: "owner/name", with a slash at its end or not, or an address of GitHub as `git remote get-url`
+            prints it (https or ssh).
         branch: such as "main".
 
     Raises:
         CourseError: if it is no repository on GitHub, from which alone Colab opens notebooks by a link, or no branch.
     """
     remote = REMOTE.fullmatch(repository)
-    names = (remote[1] if remote else repository).removesuffix(".git")
+    names = (remote[1] if remote else repository.removesuffix("/")).removesuffix(".git")
     if not NAMES.fullmatch(names):
         raise CourseError(
             f"found the repository {repository!r}, expected owner/name or its address on github.com, "
