@@ -53,16 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
             read(path), options.notebooks, profile=options.profile, on_cell=_progress(path.name, sys.stdout.isatty())
         )
         records[path.stem] = pages.RunRecord(run.seconds, run.peak_bytes, run.failure.message if run.failure else "")
+        executed = cleaned(run.notebook)
         _print_result(path.name, run)
         if run.failure:
             problems.append(run.failure.report(path.name))
             print(problems[-1], file=sys.stderr)
         elif options.write:
-            write(with_measured_time(cleaned(run.notebook), run.seconds), path)
+            write(with_measured_time(executed, run.seconds), path)
         entries = [pages.lesson(each, block, records.get(each.stem)) for each, block in lessons.items()]
         try:
             root = Path(os.path.relpath(ROOT, options.out)).as_posix()
-            page = pages.lesson_page(run.notebook, entries, records[path.stem], run.failure, root=root)
+            page = pages.lesson_page(executed, entries, records[path.stem], run.failure, root=root)
         except FormulaError as error:
             problems.append(f"FAILED {path.name}, {error}")
             print(problems[-1], file=sys.stderr)
