@@ -22,6 +22,11 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install.sh
 	@PYTHON="$(PYTHON)" sh tools/install.sh
 	@touch $(INSTALLED)
 
+# An extra of pyproject.toml, once: the app must start without a network, too.
+.venv/.with-%: $(INSTALLED)
+	@sh tools/install.sh $*
+	@touch $@
+
 run: $(INSTALLED) ## run every notebook and print the course to build/course/index.html
 	@$(PY) data_scripts/make_sample_data.py
 	@$(PY) tools/run_course.py
@@ -29,16 +34,14 @@ run: $(INSTALLED) ## run every notebook and print the course to build/course/ind
 lab: $(INSTALLED) ## open notebook 00 in JupyterLab
 	@$(PY) -m jupyter lab --ServerApp.$(UPLOADS) --ServerApp.root_dir="$(CURDIR)" notebooks/00_*.ipynb
 
-app: $(INSTALLED) ## open the mask explorer alone, without code, by Voila
-	@sh tools/install.sh app
+app: .venv/.with-app ## open the mask explorer alone, without code, by Voila
 	@$(PY) -m voila --Voila.$(UPLOADS) tools/app.ipynb
 
 test: check ## lint, types, unit tests, every notebook against its stored outputs
 	$(PY) -m pytest tests
 	DIRL_PROFILE=quick $(PY) -m pytest $(NBVAL) notebooks
 
-test-browser: $(INSTALLED) ## run notebooks and the app in headless Chromium; pictures go to build/browser
-	@sh tools/install.sh browser,app
+test-browser: .venv/.with-browser .venv/.with-app ## run notebooks and the app in headless Chromium; pictures go to build/browser
 	@sh tools/install_browser.sh
 	$(PY) -m pytest -m browser tests/browser
 

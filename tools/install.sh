@@ -2,7 +2,7 @@
 # Make .venv and install the course into it; run by `make`, from the root of the checkout.
 #
 # sh tools/install.sh          # everything the course and its tests need
-# sh tools/install.sh app      # what one of pyproject.toml's extras needs on top, or several: browser,app
+# sh tools/install.sh app      # what one of pyproject.toml's extras needs on top
 #
 # PYTHON=python3.12 chooses an interpreter; without it the first suitable one on the PATH is taken.
 set -eu
